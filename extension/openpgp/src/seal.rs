@@ -1,0 +1,65 @@
+//! From a value to its message.
+
+use crate::keyring::Keyring;
+use sequoia_openpgp::serialize::stream::{Encryptor, LiteralWriter, Message, Recipient};
+use sequoia_openpgp::types::DataFormat;
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// A message and the key that opens it.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The OpenPGP message, in binary.
+    pub message: Vec<u8>,
+    /// The fingerprint of the key (its certificate's), in upper-case hex.
+    pub fingerprint: String,
+}
+
+/// Why a value could not be sealed.
+#[derive(Debug, Error)]
+pub enum SealError {
+    /// The primary key's validity ended while the server ran.
+    #[error("key {0} has expired; extend its validity or put another key first")]
+    Expired(String),
+    /// The cryptographic library failed.
+    #[error("the value could not be encrypted to key {0}")]
+    Failed(String),
+}
+
+impl Keyring {
+    /// Seals `value` for the row `row` to the primary key: one public-key packet, one integrity
+    /// protected data packet (SEIPDv2 with AEAD for a version 6 key, RFC 9580 section 5.13.2), in it
+    /// one literal packet of the binary format that holds the value and nothing else.
+    ///
+    /// # Errors
+    /// Where the key has expired meanwhile, or the library fails.
+    pub fn seal(&self, row: Uuid, value: &[u8]) -> Result<Sealed, SealError> {
+        let to = &self.recipient;
+        if to.expires.is_some_and(|end| end <= SystemTime::now()) {
+            return Err(SealError::Expired(to.fingerprint.clone()));
+        }
+        let seal = || -> sequoia_openpgp::Result<Vec<u8>> {
+            let mut message = Vec::with_capacity(value.len() + 512);
+            let recipient =
+                Recipient::new(to.features.clone(), Some(to.handle.clone()), &to.key);
+            let encrypted =
+                Encryptor::for_recipients(Message::new(&mut message), [recipient]).build()?;
+            let mut literal = LiteralWriter::new(encrypted)
+                .format(DataFormat::Binary)
+                .filename(to.binding.file_name(row, value))?
+                // The row says when it was made; a second time in here would only differ from it.
+                .date(UNIX_EPOCH)?
+                .build()?;
+            literal.write_all(value)?;
+            literal.finalize()?;
+            Ok(message)
+        };
+        let message = seal().map_err(|_| SealError::Failed(to.fingerprint.clone()))?;
+        Ok(Sealed {
+            message,
+            fingerprint: to.fingerprint.clone(),
+        })
+    }
+}

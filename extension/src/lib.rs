@@ -1,0 +1,2 @@
+//! pg_secrets
+pgrx::pg_module_magic!();

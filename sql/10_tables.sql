@@ -1,0 +1,227 @@
+-- Every table of pg_secrets. Keys are uuids made by the extension (version 7, so that they sort by
+-- time): a restored row never collides with a new one.
+
+-- One row per name that was ever used, never removed: a version number is never used twice. Every
+-- change of a secret's state locks this row first, which puts all races into one order.
+CREATE TABLE control_plane.secret_names (
+    project_id text NOT NULL,
+    name text NOT NULL,
+    last_version integer NOT NULL,
+    CONSTRAINT secret_names_pkey PRIMARY KEY (project_id, name),
+    CONSTRAINT secret_names_last_version_check CHECK (last_version OPERATOR(pg_catalog.>=) 1),
+    -- 1 to 255 characters, none of them a control character: a name is never empty, and cannot forge
+    -- a line of a log. '.' and '..' could not be named in a URL.
+    CONSTRAINT secret_names_project_id_check CHECK (
+        pg_catalog.char_length(project_id) BETWEEN 1 AND 255
+        AND project_id OPERATOR(pg_catalog.!~) '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'
+        AND project_id OPERATOR(pg_catalog.<>) ALL (ARRAY['.', '..'])
+    ),
+    CONSTRAINT secret_names_name_check CHECK (
+        pg_catalog.char_length(name) BETWEEN 1 AND 255
+        AND name OPERATOR(pg_catalog.!~) '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'
+        AND name OPERATOR(pg_catalog.<>) ALL (ARRAY['.', '..'])
+    )
+);
+
+-- One row per version. value_encrypted is an OpenPGP message, NULL once the version is destroyed.
+CREATE TABLE control_plane.secrets (
+    id uuid NOT NULL,
+    chain_id uuid NOT NULL,
+    project_id text NOT NULL,
+    name text NOT NULL,
+    value_encrypted bytea,
+    version integer DEFAULT 1 NOT NULL,
+    active boolean DEFAULT true NOT NULL,
+    rotated_from uuid,
+    rotation_reason text,
+    created_by text NOT NULL,
+    created_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    superseded_at timestamptz,
+    expires_at timestamptz,
+    warned_at timestamptz,
+    destroyed_at timestamptz,
+    deleted_at timestamptz,
+    purge_at timestamptz,
+    key_fingerprint text,
+    CONSTRAINT secrets_pkey PRIMARY KEY (id),
+    CONSTRAINT secrets_project_id_name_version_key UNIQUE (project_id, name, version),
+    CONSTRAINT secrets_project_id_name_fkey FOREIGN KEY (project_id, name)
+        REFERENCES control_plane.secret_names (project_id, name),
+    CONSTRAINT secrets_rotated_from_fkey FOREIGN KEY (rotated_from)
+        REFERENCES control_plane.secrets (id),
+    CONSTRAINT secrets_version_check CHECK (version OPERATOR(pg_catalog.>=) 1),
+    -- The ciphertext and the key that it needs are there until the version is destroyed, and not after.
+    CONSTRAINT secrets_erased_check CHECK (
+        (value_encrypted IS NULL) OPERATOR(pg_catalog.=) (destroyed_at IS NOT NULL)
+        AND (key_fingerprint IS NULL) OPERATOR(pg_catalog.=) (value_encrypted IS NULL)
+    ),
+    -- The current version has no end; every other one was superseded and has one.
+    CONSTRAINT secrets_grace_check CHECK (
+        CASE WHEN active
+            THEN superseded_at IS NULL AND expires_at IS NULL AND destroyed_at IS NULL
+            ELSE superseded_at IS NOT NULL AND expires_at IS NOT NULL
+        END
+    ),
+    CONSTRAINT secrets_purge_check CHECK ((deleted_at IS NULL) OPERATOR(pg_catalog.=) (purge_at IS NULL)),
+    CONSTRAINT secrets_rotation_reason_check CHECK (pg_catalog.char_length(rotation_reason) OPERATOR(pg_catalog.<=) 1000)
+);
+
+-- Ciphertext is random: compressing it is wasted work, and statistics of it would be copies of it.
+ALTER TABLE control_plane.secrets
+    ALTER COLUMN value_encrypted SET STORAGE EXTERNAL,
+    ALTER COLUMN value_encrypted SET STATISTICS 0;
+
+-- Who reads which version. last_used_at is NULL for a consumer that was registered by hand and
+-- has not read yet; last_verified_at is the last read whose token or grant was bound to the service.
+CREATE TABLE control_plane.secret_consumers (
+    secret_id uuid NOT NULL,
+    service varchar(50) NOT NULL,
+    last_used_at timestamptz,
+    last_verified_at timestamptz,
+    CONSTRAINT secret_consumers_pkey PRIMARY KEY (secret_id, service),
+    CONSTRAINT secret_consumers_secret_id_fkey FOREIGN KEY (secret_id)
+        REFERENCES control_plane.secrets (id) ON DELETE CASCADE,
+    CONSTRAINT secret_consumers_service_check CHECK (
+        service OPERATOR(pg_catalog.<>) '' AND service OPERATOR(pg_catalog.!~) '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'
+    )
+);
+
+-- One row per access and per change: ids and names, never a value. No foreign keys: what a row
+-- names may be rolled back or purged, the row stays.
+CREATE TABLE control_plane.audit_logs (
+    id uuid NOT NULL,
+    at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    action text NOT NULL,
+    outcome text NOT NULL,
+    actor text NOT NULL,
+    login text,
+    project_id text,
+    secret_id uuid,
+    name text,
+    version integer,
+    service text,
+    client_address inet,
+    application_name text,
+    request_id text,
+    detail jsonb,
+    CONSTRAINT audit_logs_pkey PRIMARY KEY (id)
+);
+
+-- Events, written in the transaction of the change that they tell of. body is what a webhook
+-- carries, kept as text so that every try sends the same bytes.
+CREATE TABLE control_plane.outbox (
+    id uuid NOT NULL,
+    type text NOT NULL,
+    project_id text NOT NULL,
+    secret_id uuid,
+    name text,
+    body text NOT NULL,
+    created_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    CONSTRAINT outbox_pkey PRIMARY KEY (id)
+);
+
+-- Where a service, or a whole project (service IS NULL), wants its webhooks. The signing secret
+-- is sealed like any value. event_types NULL means all.
+CREATE TABLE control_plane.endpoints (
+    id uuid NOT NULL,
+    project_id text NOT NULL,
+    service varchar(50),
+    url text NOT NULL,
+    event_types text[],
+    secret_encrypted bytea NOT NULL,
+    key_fingerprint text NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    CONSTRAINT endpoints_pkey PRIMARY KEY (id),
+    CONSTRAINT endpoints_service_check CHECK (
+        service OPERATOR(pg_catalog.<>) '' AND service OPERATOR(pg_catalog.!~) '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'
+    ),
+    CONSTRAINT endpoints_url_check CHECK (pg_catalog.char_length(url) OPERATOR(pg_catalog.<=) 2000)
+);
+
+ALTER TABLE control_plane.endpoints
+    ALTER COLUMN secret_encrypted SET STORAGE EXTERNAL,
+    ALTER COLUMN secret_encrypted SET STATISTICS 0;
+
+-- One row per event and endpoint. A claim holds the row until leased_until by the database's
+-- clock; attempts is also the claim's fence: only the claim that counted it may finish it.
+CREATE TABLE control_plane.deliveries (
+    id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    endpoint_id uuid NOT NULL,
+    status text DEFAULT 'pending' NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_attempt_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    leased_until timestamptz,
+    last_status integer,
+    last_error text,
+    created_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    finished_at timestamptz,
+    CONSTRAINT deliveries_pkey PRIMARY KEY (id),
+    CONSTRAINT deliveries_event_id_endpoint_id_key UNIQUE (event_id, endpoint_id),
+    CONSTRAINT deliveries_event_id_fkey FOREIGN KEY (event_id)
+        REFERENCES control_plane.outbox (id) ON DELETE CASCADE,
+    CONSTRAINT deliveries_endpoint_id_fkey FOREIGN KEY (endpoint_id)
+        REFERENCES control_plane.endpoints (id) ON DELETE CASCADE,
+    CONSTRAINT deliveries_status_check CHECK (status OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'delivered', 'failed']))
+);
+
+-- Who may do what. A grantee is a database role or a subject that a trusted login authenticates;
+-- the two never mix. project_id NULL is every project. A grant that is bound to a service lets its
+-- holder read under that service's name alone.
+CREATE TABLE control_plane.grants (
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    grantee text NOT NULL,
+    permission text NOT NULL,
+    project_id text,
+    service varchar(50),
+    granted_by text NOT NULL,
+    granted_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    CONSTRAINT grants_pkey PRIMARY KEY (id),
+    CONSTRAINT grants_key UNIQUE NULLS NOT DISTINCT (grantee, kind, permission, project_id, service),
+    CONSTRAINT grants_kind_check CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['role', 'subject'])),
+    CONSTRAINT grants_permission_check CHECK (
+        permission OPERATOR(pg_catalog.=) ANY (ARRAY['list', 'read', 'write', 'delete', 'manage', 'audit', 'admin'])
+    ),
+    -- An administrator has every project; there is no such thing as half of one.
+    CONSTRAINT grants_admin_check CHECK (
+        permission OPERATOR(pg_catalog.<>) 'admin' OR (project_id IS NULL AND service IS NULL)
+    ),
+    CONSTRAINT grants_service_check CHECK (
+        service IS NULL OR (
+            permission OPERATOR(pg_catalog.=) 'read' AND service OPERATOR(pg_catalog.<>) ''
+            AND service OPERATOR(pg_catalog.!~) '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'
+        )
+    )
+);
+
+-- Bearer tokens, kept as the SHA-256 of their text.
+CREATE TABLE control_plane.tokens (
+    id uuid NOT NULL,
+    token_sha256 bytea NOT NULL,
+    subject text NOT NULL,
+    service varchar(50),
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    created_by text NOT NULL,
+    created_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    CONSTRAINT tokens_pkey PRIMARY KEY (id),
+    CONSTRAINT tokens_token_sha256_key UNIQUE (token_sha256),
+    CONSTRAINT tokens_service_check CHECK (
+        service OPERATOR(pg_catalog.<>) '' AND service OPERATOR(pg_catalog.!~) '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'
+    )
+);
+
+-- The rows are the user's, not the extension's: pg_dump takes them along.
+SELECT
+    pg_catalog.pg_extension_config_dump('control_plane.secret_names', ''),
+    pg_catalog.pg_extension_config_dump('control_plane.secrets', ''),
+    pg_catalog.pg_extension_config_dump('control_plane.secret_consumers', ''),
+    pg_catalog.pg_extension_config_dump('control_plane.audit_logs', ''),
+    pg_catalog.pg_extension_config_dump('control_plane.outbox', ''),
+    pg_catalog.pg_extension_config_dump('control_plane.endpoints', ''),
+    pg_catalog.pg_extension_config_dump('control_plane.deliveries', ''),
+    pg_catalog.pg_extension_config_dump('control_plane.grants', ''),
+    pg_catalog.pg_extension_config_dump('control_plane.tokens', '');

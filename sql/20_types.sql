@@ -1,0 +1,178 @@
+-- What the functions answer with.
+
+-- A version without its value. state is active, grace, destroyed or deleted.
+CREATE TYPE control_plane.secret_version AS (
+    id uuid,
+    chain_id uuid,
+    project_id text,
+    name text,
+    version integer,
+    active boolean,
+    rotated_from uuid,
+    rotation_reason text,
+    created_by text,
+    created_at timestamptz,
+    superseded_at timestamptz,
+    expires_at timestamptz,
+    warned_at timestamptz,
+    destroyed_at timestamptz,
+    deleted_at timestamptz,
+    purge_at timestamptz,
+    key_fingerprint text,
+    state text
+);
+
+CREATE TYPE control_plane.secret_value AS (
+    id uuid,
+    chain_id uuid,
+    project_id text,
+    name text,
+    version integer,
+    active boolean,
+    rotated_from uuid,
+    rotation_reason text,
+    created_by text,
+    created_at timestamptz,
+    superseded_at timestamptz,
+    expires_at timestamptz,
+    warned_at timestamptz,
+    destroyed_at timestamptz,
+    deleted_at timestamptz,
+    purge_at timestamptz,
+    key_fingerprint text,
+    state text,
+    value text
+);
+
+CREATE TYPE control_plane.secret_summary AS (
+    id uuid,
+    chain_id uuid,
+    project_id text,
+    name text,
+    version integer,
+    active boolean,
+    rotated_from uuid,
+    rotation_reason text,
+    created_by text,
+    created_at timestamptz,
+    superseded_at timestamptz,
+    expires_at timestamptz,
+    warned_at timestamptz,
+    destroyed_at timestamptz,
+    deleted_at timestamptz,
+    purge_at timestamptz,
+    key_fingerprint text,
+    state text,
+    consumers bigint,
+    stragglers bigint,
+    last_rotated_at timestamptz
+);
+
+-- The rule of what state a version is in, by the clock and not by a sweeper: a version whose
+-- grace is over counts as destroyed although its ciphertext may still wait to be erased.
+CREATE VIEW control_plane.versions AS
+SELECT
+    s.id,
+    s.chain_id,
+    s.project_id::text AS project_id,
+    s.name::text AS name,
+    s.version,
+    s.active,
+    s.rotated_from,
+    s.rotation_reason,
+    s.created_by,
+    s.created_at,
+    s.superseded_at,
+    s.expires_at,
+    s.warned_at,
+    s.destroyed_at,
+    s.deleted_at,
+    s.purge_at,
+    s.key_fingerprint,
+    CASE
+        WHEN s.destroyed_at IS NOT NULL OR s.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() THEN 'destroyed'
+        WHEN s.deleted_at IS NOT NULL THEN 'deleted'
+        WHEN s.active THEN 'active'
+        ELSE 'grace'
+    END AS state,
+    s.value_encrypted
+FROM control_plane.secrets AS s;
+
+-- The current version of every secret, with who reads it. A straggler last read an older version
+-- of the same secret and has not read the current one.
+CREATE VIEW control_plane.summaries AS
+SELECT
+    v.id,
+    v.chain_id,
+    v.project_id,
+    v.name,
+    v.version,
+    v.active,
+    v.rotated_from,
+    v.rotation_reason,
+    v.created_by,
+    v.created_at,
+    v.superseded_at,
+    v.expires_at,
+    v.warned_at,
+    v.destroyed_at,
+    v.deleted_at,
+    v.purge_at,
+    v.key_fingerprint,
+    v.state,
+    usage.consumers,
+    usage.stragglers,
+    CASE WHEN v.rotated_from IS NOT NULL THEN v.created_at END AS last_rotated_at
+FROM control_plane.versions AS v
+CROSS JOIN LATERAL (
+    SELECT
+        pg_catalog.count(*) AS consumers,
+        pg_catalog.count(*) FILTER (WHERE reader.read_any AND NOT reader.read_current) AS stragglers
+    FROM (
+        SELECT
+            c.service,
+            pg_catalog.bool_or(c.last_used_at IS NOT NULL) AS read_any,
+            pg_catalog.bool_or(c.last_used_at IS NOT NULL AND c.secret_id OPERATOR(pg_catalog.=) v.id) AS read_current
+        FROM control_plane.secrets AS s
+        JOIN control_plane.secret_consumers AS c ON c.secret_id OPERATOR(pg_catalog.=) s.id
+        WHERE s.chain_id OPERATOR(pg_catalog.=) v.chain_id
+        GROUP BY c.service
+    ) AS reader
+) AS usage
+WHERE v.active;
+
+-- A grant as grant_project and project_grants show it.
+CREATE TYPE control_plane.project_grant AS (
+    id uuid,
+    kind text,
+    grantee text,
+    permission text,
+    project_id text,
+    service text,
+    granted_by text,
+    granted_at timestamptz
+);
+
+-- An endpoint without its signing secret; create_endpoint alone shows that, once.
+CREATE TYPE control_plane.endpoint AS (
+    id uuid,
+    project_id text,
+    service text,
+    url text,
+    event_types text[],
+    enabled boolean,
+    created_by text,
+    created_at timestamptz,
+    secret text
+);
+
+-- One webhook to send: the request's body and the three headers of the Standard Webhooks scheme.
+CREATE TYPE control_plane.claimed_delivery AS (
+    delivery_id uuid,
+    attempt integer,
+    url text,
+    webhook_id text,
+    webhook_timestamp bigint,
+    webhook_signature text,
+    body text
+);
