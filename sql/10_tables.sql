@@ -215,13 +215,20 @@ CREATE TABLE control_plane.tokens (
 );
 
 -- The rows are the user's, not the extension's: pg_dump takes them along.
-SELECT
-    pg_catalog.pg_extension_config_dump('control_plane.secret_names', ''),
-    pg_catalog.pg_extension_config_dump('control_plane.secrets', ''),
-    pg_catalog.pg_extension_config_dump('control_plane.secret_consumers', ''),
-    pg_catalog.pg_extension_config_dump('control_plane.audit_logs', ''),
-    pg_catalog.pg_extension_config_dump('control_plane.outbox', ''),
-    pg_catalog.pg_extension_config_dump('control_plane.endpoints', ''),
-    pg_catalog.pg_extension_config_dump('control_plane.deliveries', ''),
-    pg_catalog.pg_extension_config_dump('control_plane.grants', ''),
-    pg_catalog.pg_extension_config_dump('control_plane.tokens', '');
+SELECT pg_catalog.pg_extension_config_dump('control_plane.secret_names', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.secrets', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.secret_consumers', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.audit_logs', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.outbox', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.endpoints', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.deliveries', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.grants', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.tokens', '');

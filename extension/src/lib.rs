@@ -1,2 +1,44 @@
-//! pg_secrets
+//! pg_secrets: versioned, rotating, OpenPGP-encrypted secrets inside Postgres.
+//!
+//! docs/architecture.md follows a read, a rotation and a webhook through these modules.
+
+mod access;
+mod audit;
+mod backend;
+mod entry_points;
+mod error;
+mod gucs;
+mod id;
+mod install;
+mod keys;
+mod lifecycle;
+mod outbox;
+mod preload;
+mod redaction;
+mod workers;
+
+use pgrx::pg_guard;
+
 pgrx::pg_module_magic!();
+
+/// What Postgres calls when it loads the library. Without preload nothing is set up, and every
+/// function says so; a mere LOAD, as pg_upgrade does, stays harmless.
+#[pg_guard]
+#[allow(unsafe_code)]
+pub extern "C-unwind" fn _PG_init() {
+    if !preload::in_progress() {
+        return;
+    }
+    gucs::register();
+    preload::warn_if_not_last();
+    workers::wake::request_shared_memory();
+    redaction::log_hook::install();
+    backend::transaction::register_callback();
+    if let Some(reason) = keys::keyring::load() {
+        pgrx::warning!("pg_secrets has no key, and will store and read nothing: {reason}");
+    }
+    if gucs::workers() && !preload::in_pg_upgrade() {
+        workers::launcher::register();
+    }
+    preload::mark();
+}

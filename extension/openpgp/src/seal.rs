@@ -42,8 +42,7 @@ impl Keyring {
         }
         let seal = || -> sequoia_openpgp::Result<Vec<u8>> {
             let mut message = Vec::with_capacity(value.len() + 512);
-            let recipient =
-                Recipient::new(to.features.clone(), Some(to.handle.clone()), &to.key);
+            let recipient = Recipient::new(to.features.clone(), Some(to.handle.clone()), &to.key);
             let encrypted =
                 Encryptor::for_recipients(Message::new(&mut message), [recipient]).build()?;
             let mut literal = LiteralWriter::new(encrypted)

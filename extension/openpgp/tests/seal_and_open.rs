@@ -3,8 +3,8 @@
 use pg_secrets_openpgp::{KeyError, Keyring, OpenError, Profile, generate};
 use sequoia_openpgp::cert::{Cert, CertBuilder};
 use sequoia_openpgp::parse::Parse;
-use sequoia_openpgp::serialize::stream::{Encryptor, LiteralWriter, Message};
 use sequoia_openpgp::serialize::SerializeInto;
+use sequoia_openpgp::serialize::stream::{Encryptor, LiteralWriter, Message};
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
@@ -97,7 +97,10 @@ fn another_key_opens_nothing_and_a_changed_byte_is_noticed() {
 fn a_value_over_the_limit_is_not_given_out() {
     let (_, keyring) = new_keyring(Profile::Rfc9580);
     let sealed = keyring.seal(row(1), &[b'a'; 100]).unwrap();
-    assert_eq!(keyring.open(row(1), &sealed.message, 100).unwrap().len(), 100);
+    assert_eq!(
+        keyring.open(row(1), &sealed.message, 100).unwrap().len(),
+        100
+    );
     let refused = keyring.open(row(1), &sealed.message, 99);
     assert_eq!(refused.unwrap_err(), OpenError::TooLong(99));
 }
@@ -138,7 +141,11 @@ fn what_is_no_usable_secret_key_says_why() {
     let public = cert.armored().to_vec().unwrap();
     let reason = |material: &[u8]| Keyring::parse(material, None).unwrap_err();
     assert_eq!(reason(&public), KeyError::PublicOnly(fingerprint));
-    for garbage in ["", "hello", "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n"] {
+    for garbage in [
+        "",
+        "hello",
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n",
+    ] {
         assert_eq!(reason(garbage.as_bytes()), KeyError::Unreadable);
     }
     let expired = CertBuilder::general_purpose(Some("old"))

@@ -44,7 +44,12 @@ mod tests {
 
     #[test]
     fn other_statements_are_not() {
-        for text in ["", "select 1", "select control from plane", "update pgs set a = 1"] {
+        for text in [
+            "",
+            "select 1",
+            "select control from plane",
+            "update pgs set a = 1",
+        ] {
             assert!(!is_sensitive_statement(text.as_bytes()), "{text}");
         }
     }

@@ -1,0 +1,219 @@
+//! Giving and taking permissions.
+
+use crate::access::identity::{self, Caller};
+use crate::access::names::{check_identifier, check_service};
+use crate::access::rights::{Permission, Rights};
+use crate::audit::changes;
+use crate::audit::record::Record;
+use crate::backend::answer::{Answer, Composite};
+use crate::backend::arguments::Arguments;
+use crate::backend::session::{Param, Session, Statement};
+use crate::error::{Error, Result};
+use crate::{gucs, id};
+use serde_json::json;
+
+/// A grant as a caller names it.
+struct Named {
+    kind: &'static str,
+    grantee: String,
+    permission: Permission,
+    project: Option<String>,
+    service: Option<String>,
+}
+
+impl Named {
+    /// `(grantee, permission, project_id, service, kind)`. Without a kind the grantee is the
+    /// database role of that name, if there is one, else a subject.
+    fn read(arguments: &Arguments<'_>) -> Result<Self> {
+        let grantee = arguments.required_text(0, "grantee")?;
+        check_identifier("grantee", &grantee)?;
+        let permission = Permission::parse(&arguments.required_text(1, "permission")?)?;
+        let project = arguments.text(2);
+        if let Some(project) = &project {
+            check_identifier("project_id", project)?;
+        }
+        let service = arguments.text(3);
+        if let Some(service) = &service {
+            check_service(service)?;
+            if permission != Permission::Read {
+                return Err(Error::bad_input(
+                    "only the permission read can be bound to a service",
+                ));
+            }
+        }
+        if permission == Permission::Admin && project.is_some() {
+            return Err(
+                Error::bad_input("the permission admin holds for every project").with_hint(
+                    "Leave project_id out, or give the permissions that are needed one by one.",
+                ),
+            );
+        }
+        let kind = match arguments.text(4).as_deref() {
+            Some("role") => "role",
+            Some("subject") => "subject",
+            Some(_) => return Err(Error::bad_input("kind is role or subject")),
+            None if identity::role_exists(&grantee) => "role",
+            None => "subject",
+        };
+        Ok(Self {
+            kind,
+            grantee,
+            permission,
+            project,
+            service,
+        })
+    }
+
+    fn record(&self, action: &'static str, rights: &Rights) -> Record {
+        let mut record = Record::new(action);
+        record.project_id = self.project.clone();
+        record.service = self.service.clone();
+        record.detail = Some(json!({
+            "kind": self.kind,
+            "grantee": self.grantee,
+            "permission": self.permission.name(),
+        }));
+        record.by_administrator(rights.is_administrator())
+    }
+
+    fn params(&self) -> [Param<'_>; 5] {
+        [
+            Param::Text(Some(self.kind)),
+            Param::Text(Some(&self.grantee)),
+            Param::Text(Some(self.permission.name())),
+            Param::Text(self.project.as_deref()),
+            Param::Text(self.service.as_deref()),
+        ]
+    }
+}
+
+/// Who may change a grant: a manager of its project, for admin and for all projects an
+/// administrator.
+fn require_manager(session: &Session, caller: &Caller, named: &Named) -> Result<Rights> {
+    let rights = Rights::of(session, caller, named.project.as_deref())?;
+    if named.project.is_none() && !rights.is_administrator() {
+        return Err(Error::forbidden(
+            "permission denied: a grant for every project is an administrator's to change",
+        ));
+    }
+    rights.require(Permission::Manage)?;
+    Ok(rights)
+}
+
+static INSERT: Statement = Statement::new(
+    c"INSERT INTO control_plane.grants (kind, grantee, permission, project_id, service, id, granted_by) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT ON CONSTRAINT grants_key DO NOTHING",
+);
+
+static SELECT_ONE: Statement = Statement::new(
+    c"SELECT g.id, g.kind, g.grantee, g.permission, g.project_id, g.service::text, g.granted_by, g.granted_at FROM control_plane.grants AS g WHERE g.kind = $1 AND g.grantee = $2 AND g.permission = $3 AND g.project_id IS NOT DISTINCT FROM $4 AND g.service IS NOT DISTINCT FROM $5",
+);
+
+/// grant_project: gives a permission; giving it twice is once.
+pub(crate) fn grant_project<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let named = Named::read(arguments)?;
+    let rights = require_manager(session, caller, &named)?;
+    if named.kind == "role" {
+        if !identity::role_exists(&named.grantee) {
+            return Err(Error::not_found("no such database role"));
+        }
+        set_execute(session, true, &named.grantee)?;
+    }
+    let [kind, grantee, permission, project, service] = named.params();
+    {
+        let _declared = changes::declare(caller, named.record("grant.created", &rights));
+        session.run(
+            &INSERT,
+            &[
+                kind,
+                grantee,
+                permission,
+                project,
+                service,
+                Param::Uuid(Some(id::new()?)),
+                Param::Text(Some(&caller.actor)),
+            ],
+        )?;
+    }
+    let row = session
+        .run(&SELECT_ONE, &named.params())?
+        .first()
+        .ok_or_else(|| Error::internal("the grant is gone"))?;
+    Ok(Answer::One(Composite { row, secret: None }))
+}
+
+static DELETE: Statement = Statement::new(
+    c"DELETE FROM control_plane.grants AS g WHERE g.kind = $1 AND g.grantee = $2 AND g.permission = $3 AND g.project_id IS NOT DISTINCT FROM $4 AND g.service IS NOT DISTINCT FROM $5",
+);
+
+static ANY_LEFT: Statement = Statement::new(
+    c"SELECT EXISTS (SELECT FROM control_plane.grants AS g WHERE g.kind = 'role' AND g.grantee = $1)",
+);
+
+/// revoke_project: takes a grant back, named as it was given.
+pub(crate) fn revoke_project<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let named = Named::read(arguments)?;
+    let rights = require_manager(session, caller, &named)?;
+    let removed = {
+        let _declared = changes::declare(caller, named.record("grant.revoked", &rights));
+        session.run(&DELETE, &named.params())?.affected()
+    };
+    // A trusted login needs its EXECUTE for the subjects that it authenticates.
+    let may_lose_execute = named.kind == "role"
+        && identity::role_exists(&named.grantee)
+        && !gucs::is_trusted_login(&named.grantee);
+    if removed > 0 && may_lose_execute {
+        let left = session
+            .run(&ANY_LEFT, &[Param::Text(Some(&named.grantee))])?
+            .first()
+            .and_then(|row| row.boolean(0))
+            .unwrap_or(true);
+        if !left {
+            set_execute(session, false, &named.grantee)?;
+        }
+    }
+    Ok(Answer::Integer(i32::try_from(removed).unwrap_or(i32::MAX)))
+}
+
+static SET_EXECUTE: Statement = Statement::new(c"SELECT control_plane.set_execute($1, $2)");
+
+/// Lets a role call the functions, or no longer. Each of them checks its caller by itself; without
+/// this a grant to a role would need two more statements to be of use.
+fn set_execute(session: &Session, allowed: bool, role: &str) -> Result<()> {
+    let verb = if allowed { "grant" } else { "revoke" };
+    session.run(
+        &SET_EXECUTE,
+        &[Param::Text(Some(verb)), Param::Text(Some(role))],
+    )?;
+    Ok(())
+}
+
+static SELECT_ALL: Statement = Statement::new(
+    c"SELECT g.id, g.kind, g.grantee, g.permission, g.project_id, g.service::text, g.granted_by, g.granted_at FROM control_plane.grants AS g WHERE $1 IS NULL OR g.project_id IS NULL OR g.project_id = $1 ORDER BY g.project_id NULLS FIRST, g.grantee, g.permission, g.service",
+);
+
+/// project_grants: what was granted for a project, and what holds for all.
+pub(crate) fn project_grants<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let project = arguments.text(0);
+    let rights = Rights::of(session, caller, project.as_deref())?;
+    rights.require(Permission::Manage)?;
+    if project.is_none() && !rights.is_administrator() {
+        return Err(Error::forbidden(
+            "permission denied: the grants of every project are an administrator's to see",
+        )
+        .with_hint("Name the project."));
+    }
+    let rows = session.run(&SELECT_ALL, &[Param::Text(project.as_deref())])?;
+    Ok(Answer::Rows(rows))
+}

@@ -1,0 +1,7 @@
+//! Who is calling, and what that caller may do.
+
+pub(crate) mod grants;
+pub(crate) mod identity;
+pub(crate) mod names;
+pub(crate) mod rights;
+pub(crate) mod tokens;

@@ -1,0 +1,221 @@
+//! What a caller may do in a project.
+
+use crate::access::identity::{Caller, RightsOf};
+use crate::backend::session::{Param, Rows, Session, Statement};
+use crate::error::{Error, Result};
+
+/// What a grant allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permission {
+    /// Metadata of secrets and versions.
+    List,
+    /// Values.
+    Read,
+    /// Create, rotate, roll back; without reading.
+    Write,
+    /// Delete and restore.
+    Delete,
+    /// Endpoints, consumers, grants, policies.
+    Manage,
+    /// The audit log.
+    Audit,
+    /// Everything, in every project.
+    Admin,
+}
+
+impl Permission {
+    /// Its name in grants.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Permission::List => "list",
+            Permission::Read => "read",
+            Permission::Write => "write",
+            Permission::Delete => "delete",
+            Permission::Manage => "manage",
+            Permission::Audit => "audit",
+            Permission::Admin => "admin",
+        }
+    }
+
+    /// The permission of this name.
+    pub(crate) fn parse(name: &str) -> Result<Self> {
+        const ALL: [Permission; 7] = [
+            Permission::List,
+            Permission::Read,
+            Permission::Write,
+            Permission::Delete,
+            Permission::Manage,
+            Permission::Audit,
+            Permission::Admin,
+        ];
+        ALL.into_iter()
+            .find(|permission| permission.name() == name)
+            .ok_or_else(|| {
+                Error::bad_input("permission is not known")
+                    .with_hint("One of list, read, write, delete, manage, audit, admin.")
+            })
+    }
+}
+
+/// The grants of one caller for one project.
+#[derive(Debug)]
+pub(crate) struct Rights {
+    administrator: bool,
+    grants: Vec<(Permission, Option<String>)>,
+}
+
+static OF_ROLE: Statement = Statement::new(
+    c"SELECT g.permission, g.service::text FROM control_plane.grants AS g JOIN pg_catalog.pg_roles AS r ON r.rolname = g.grantee WHERE g.kind = 'role' AND (g.project_id IS NULL OR g.project_id = $2) AND pg_catalog.pg_has_role($1, r.oid, 'USAGE')",
+);
+
+static OF_SUBJECT: Statement = Statement::new(
+    c"SELECT g.permission, g.service::text FROM control_plane.grants AS g WHERE g.kind = 'subject' AND g.grantee = $1 AND (g.project_id IS NULL OR g.project_id = $2)",
+);
+
+impl Rights {
+    /// Looks up what `caller` may do in `project`. `None` asks for what holds in every project.
+    pub(crate) fn of(session: &Session, caller: &Caller, project: Option<&str>) -> Result<Self> {
+        if caller.is_superuser() {
+            return Ok(Self {
+                administrator: true,
+                grants: Vec::new(),
+            });
+        }
+        let rows = match &caller.rights_of {
+            RightsOf::Role(role) => {
+                session.run(&OF_ROLE, &[Param::Oid(*role), Param::Text(project)])?
+            }
+            RightsOf::Subject(subject) => session.run(
+                &OF_SUBJECT,
+                &[Param::Text(Some(subject)), Param::Text(project)],
+            )?,
+            RightsOf::Nobody => {
+                return Err(Error::unauthenticated("nobody is authenticated").with_hint(
+                    "A trusted login calls control_plane.authenticate(token) first, in the same transaction.",
+                ));
+            }
+        };
+        Self::read(rows)
+    }
+
+    fn read(rows: Rows<'_>) -> Result<Self> {
+        let mut grants = Vec::new();
+        for row in rows.iter() {
+            let name = row.text(0).unwrap_or_default();
+            grants.push((Permission::parse(&name)?, row.text(1)));
+        }
+        let administrator = grants
+            .iter()
+            .any(|(permission, _)| *permission == Permission::Admin);
+        Ok(Self {
+            administrator,
+            grants,
+        })
+    }
+
+    /// Whether this is an administrator; uses of that are marked in the record.
+    pub(crate) fn is_administrator(&self) -> bool {
+        self.administrator
+    }
+
+    /// Whether `permission` is granted.
+    pub(crate) fn may(&self, permission: Permission) -> bool {
+        self.administrator
+            || self
+                .grants
+                .iter()
+                .any(|(granted, _)| *granted == permission)
+    }
+
+    /// Whether the caller may know that the project's secrets exist: with any permission but audit.
+    pub(crate) fn sees_secrets(&self) -> bool {
+        self.administrator
+            || self
+                .grants
+                .iter()
+                .any(|(granted, _)| *granted != Permission::Audit)
+    }
+
+    /// Refuses without `permission`. Who may not even see secrets of the project is answered as
+    /// if there were none.
+    pub(crate) fn require_on_secret(&self, permission: Permission) -> Result<()> {
+        if self.may(permission) {
+            Ok(())
+        } else if self.sees_secrets() {
+            Err(denied(permission))
+        } else {
+            Err(Error::no_such_secret())
+        }
+    }
+
+    /// Refuses without `permission`, where no secret is named that could be hidden.
+    pub(crate) fn require(&self, permission: Permission) -> Result<()> {
+        if self.may(permission) {
+            Ok(())
+        } else {
+            Err(denied(permission))
+        }
+    }
+
+    /// Which service a read counts for, and whether that is certain. A token or a grant that is
+    /// bound to a service reads under that name and no other.
+    pub(crate) fn reading_service(
+        &self,
+        caller: &Caller,
+        named: Option<&str>,
+    ) -> Result<ReadingService> {
+        let mut bound: Vec<&str> = Vec::new();
+        if let Some(service) = &caller.service {
+            bound.push(service);
+        } else if !self.administrator {
+            let reads = || {
+                self.grants
+                    .iter()
+                    .filter(|(granted, _)| *granted == Permission::Read)
+            };
+            if reads().all(|(_, service)| service.is_some()) {
+                bound.extend(reads().filter_map(|(_, service)| service.as_deref()));
+            }
+        }
+        match (named, bound.as_slice()) {
+            (named, []) => Ok(ReadingService {
+                name: named.map(str::to_owned),
+                verified: false,
+            }),
+            (None, [only]) => Ok(ReadingService::verified(only)),
+            (None, _) => Err(
+                Error::forbidden("the read does not say which service reads")
+                    .with_hint("The grants are bound to services; name the one that reads."),
+            ),
+            (Some(named), bound) if bound.contains(&named) => Ok(ReadingService::verified(named)),
+            (Some(_), _) => Err(Error::forbidden(
+                "the token or grant is bound to another service",
+            )),
+        }
+    }
+}
+
+/// The service that a read is recorded for.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadingService {
+    pub(crate) name: Option<String>,
+    /// Whether the token or grant is bound to it, so that nobody else can use its name.
+    pub(crate) verified: bool,
+}
+
+impl ReadingService {
+    fn verified(name: &str) -> Self {
+        Self {
+            name: Some(name.to_owned()),
+            verified: true,
+        }
+    }
+}
+
+fn denied(permission: Permission) -> Error {
+    Error::forbidden(format!(
+        "permission denied: {} is needed",
+        permission.name()
+    ))
+    .with_hint("An administrator or a manager of the project can give it with control_plane.grant_project().")
+}

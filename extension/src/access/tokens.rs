@@ -1,0 +1,129 @@
+//! Bearer tokens: made once, kept as SHA-256, verified here and nowhere else.
+
+use crate::access::identity::{self, Caller, Request};
+use crate::access::names::{check_identifier, check_service};
+use crate::access::rights::{Permission, Rights};
+use crate::audit::changes;
+use crate::audit::record::Record;
+use crate::backend::answer::Answer;
+use crate::backend::arguments::Arguments;
+use crate::backend::session::{Param, Session, Statement};
+use crate::error::{Error, Result};
+use crate::id;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// What a token starts with, so that scanners for leaked credentials can know it.
+const PREFIX: &str = "pgs_";
+
+/// How many random bytes a token has.
+const TOKEN_BYTES: usize = 32;
+
+static INSERT: Statement = Statement::new(
+    c"INSERT INTO control_plane.tokens (id, token_sha256, subject, service, expires_at, created_by) VALUES ($1, $2, $3, $4, $5, $6)",
+);
+
+/// create_token: a new token for a subject, given out this once.
+pub(crate) fn create_token<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let subject = arguments.required_text(0, "subject")?;
+    check_identifier("subject", &subject)?;
+    let service = arguments.text(1);
+    if let Some(service) = &service {
+        check_service(service)?;
+    }
+    let expires_at = arguments.timestamp(2);
+    let rights = Rights::of(session, caller, None)?;
+    rights.require(Permission::Admin)?;
+
+    let mut random = Zeroizing::new([0_u8; TOKEN_BYTES]);
+    id::randomness(random.as_mut_slice())?;
+    let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_slice()));
+    let token = Zeroizing::new(format!("{PREFIX}{}", *encoded));
+
+    let token_id = id::new()?;
+    let mut record = Record::new("token.created");
+    record.service = service.clone();
+    record.detail = Some(json!({"token_id": token_id, "subject": subject}));
+    let _declared = changes::declare(caller, record.by_administrator(rights.is_administrator()));
+    session.run(
+        &INSERT,
+        &[
+            Param::Uuid(Some(token_id)),
+            Param::Bytes(&hash(&token)),
+            Param::Text(Some(&subject)),
+            Param::Text(service.as_deref()),
+            Param::Timestamp(expires_at),
+            Param::Text(Some(&caller.actor)),
+        ],
+    )?;
+    Ok(Answer::Text(token))
+}
+
+static REVOKE: Statement = Statement::new(
+    c"UPDATE control_plane.tokens AS t SET revoked_at = pg_catalog.clock_timestamp() WHERE t.id = $1 AND t.revoked_at IS NULL RETURNING t.subject",
+);
+
+/// revoke_token: the next authentication with it fails.
+pub(crate) fn revoke_token<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let token_id = arguments.required_uuid(0, "id")?;
+    let rights = Rights::of(session, caller, None)?;
+    rights.require(Permission::Admin)?;
+    let mut record = Record::new("token.revoked");
+    record.detail = Some(json!({"token_id": token_id}));
+    let _declared = changes::declare(caller, record.by_administrator(rights.is_administrator()));
+    session
+        .run(&REVOKE, &[Param::Uuid(Some(token_id))])?
+        .first()
+        .map(|_| Answer::Void)
+        .ok_or_else(|| Error::not_found("no such token, or it is revoked already"))
+}
+
+static FIND: Statement = Statement::new(
+    c"SELECT t.subject, t.service::text FROM control_plane.tokens AS t WHERE t.token_sha256 = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > pg_catalog.clock_timestamp())",
+);
+
+/// authenticate: verifies a token and makes its subject the caller until the transaction ends.
+/// The lookup goes by the token's hash, so its time tells nothing about the token.
+pub(crate) fn authenticate<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    if !caller.trusted {
+        return Err(Error::forbidden("this login may not authenticate others")
+            .with_hint("Only logins listed in pg_secrets.trusted_logins do; others have the grants of their role."));
+    }
+    let token = arguments.secret(0).ok_or_else(|| Error::null("token"))?;
+    let described = arguments.json(1);
+    let found = session.run(&FIND, &[Param::Bytes(&hash(&token))])?.first();
+    let Some(row) = found else {
+        return Err(Error::unauthenticated("the token is not valid").with_hint(
+            "It may be mistyped, expired or revoked; an administrator can make a new one with control_plane.create_token().",
+        ));
+    };
+    let subject = row
+        .text(0)
+        .ok_or_else(|| Error::internal("a token without subject"))?;
+    let service = row.text(1);
+    identity::authenticate(
+        &subject,
+        service.as_deref(),
+        Request::read(described.as_ref()),
+    )?;
+    Ok(Answer::Text(Zeroizing::new(subject)))
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}

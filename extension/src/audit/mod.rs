@@ -1,0 +1,5 @@
+//! The audit: what is recorded of reads and of changes.
+
+pub(crate) mod changes;
+pub(crate) mod reads;
+pub(crate) mod record;

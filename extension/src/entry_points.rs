@@ -1,0 +1,80 @@
+//! Every C function that sql/ declares, and what it leads to. The list is all there is: a test
+//! compares it with sql/.
+#![allow(unsafe_code)]
+
+use crate::access::{grants, tokens};
+use crate::backend::entry::{enter, enter_audit_trigger};
+use crate::install;
+use crate::lifecycle::{consumers, create, delete, list, read, rotate};
+use crate::outbox::{claim, endpoints};
+use pgrx::pg_sys;
+
+/// Defines C functions of Postgres's version-1 calling convention ("C-Language Functions" in the
+/// manual) that call a handler.
+macro_rules! entry_points {
+    ($($symbol:ident / $info:ident => $handler:path,)*) => {
+        $(
+            /// The calling convention of the function of the same name.
+            #[unsafe(no_mangle)]
+            pub(crate) extern "C" fn $info() -> &'static pg_sys::Pg_finfo_record {
+                const VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+                &VERSION_1
+            }
+
+            /// Declared in sql/ under the name without `pgs_`.
+            ///
+            /// # Safety
+            /// Called by Postgres alone.
+            #[unsafe(no_mangle)]
+            pub(crate) unsafe extern "C-unwind" fn $symbol(
+                call: pg_sys::FunctionCallInfo,
+            ) -> pg_sys::Datum {
+                // SAFETY: Postgres calls with the arguments that sql/ declares.
+                unsafe { enter(call, $handler) }
+            }
+        )*
+    };
+}
+
+entry_points! {
+    pgs_create_secret / pg_finfo_pgs_create_secret => create::create_secret,
+    pgs_get_secret / pg_finfo_pgs_get_secret => read::get_secret,
+    pgs_get_secret_by_name / pg_finfo_pgs_get_secret_by_name => read::get_secret_by_name,
+    pgs_get_secret_version / pg_finfo_pgs_get_secret_version => read::get_secret_version,
+    pgs_get_secrets / pg_finfo_pgs_get_secrets => read::get_secrets,
+    pgs_secret_id / pg_finfo_pgs_secret_id => list::secret_id,
+    pgs_list_secrets / pg_finfo_pgs_list_secrets => list::list_secrets,
+    pgs_secret_versions / pg_finfo_pgs_secret_versions => list::secret_versions,
+    pgs_rotate_secret / pg_finfo_pgs_rotate_secret => rotate::rotate_secret,
+    pgs_delete_secret / pg_finfo_pgs_delete_secret => delete::delete_secret,
+    pgs_register_consumer / pg_finfo_pgs_register_consumer => consumers::register_consumer,
+    pgs_create_endpoint / pg_finfo_pgs_create_endpoint => endpoints::create_endpoint,
+    pgs_claim_deliveries / pg_finfo_pgs_claim_deliveries => claim::claim_deliveries,
+    pgs_finish_delivery / pg_finfo_pgs_finish_delivery => claim::finish_delivery,
+    pgs_grant_project / pg_finfo_pgs_grant_project => grants::grant_project,
+    pgs_revoke_project / pg_finfo_pgs_revoke_project => grants::revoke_project,
+    pgs_project_grants / pg_finfo_pgs_project_grants => grants::project_grants,
+    pgs_create_token / pg_finfo_pgs_create_token => tokens::create_token,
+    pgs_revoke_token / pg_finfo_pgs_revoke_token => tokens::revoke_token,
+    pgs_authenticate / pg_finfo_pgs_authenticate => tokens::authenticate,
+    pgs_assert_installable / pg_finfo_pgs_assert_installable => install::assert_installable,
+}
+
+/// The calling convention of the audit trigger.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn pg_finfo_pgs_audit_change() -> &'static pg_sys::Pg_finfo_record {
+    const VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}
+
+/// The audit trigger, declared in sql/40_audit.sql.
+///
+/// # Safety
+/// Called by Postgres alone.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C-unwind" fn pgs_audit_change(
+    call: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: Postgres calls it as a trigger, or it refuses.
+    unsafe { enter_audit_trigger(call) }
+}

@@ -1,0 +1,162 @@
+//! The settings of postgresql.conf, each with its default. All of them are read at the server's
+//! start or on reload; none can be changed by a session, so that no caller can loosen one.
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use std::ffi::CString;
+use std::time::Duration;
+
+static DATABASE: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"postgres"));
+static TRUSTED_LOGINS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static RETRY_SCHEDULE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(
+    c"1s, 2s, 4s, 8s, 16s, 32s, 64s, 10min, 30min, 1h, 2h, 4h, 8h, 12h, 20h, 24h",
+));
+static GRACE_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(24 * 60 * 60);
+static PURGE_AFTER: GucSetting<i32> = GucSetting::<i32>::new(30 * 24 * 60 * 60);
+static MAX_VALUE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+static WORKERS: GucSetting<bool> = GucSetting::<bool>::new(true);
+
+/// Ten years: longer than any grace that is still a grace, and far from the calendar's end.
+pub(crate) const LONGEST_SECONDS: i32 = 10 * 366 * 24 * 60 * 60;
+
+/// Registers the settings; once, when the library is preloaded.
+pub(crate) fn register() {
+    GucRegistry::define_string_guc(
+        c"pg_secrets.database",
+        c"The database that holds the extension.",
+        c"One database of a cluster holds pg_secrets; its workers connect there.",
+        &DATABASE,
+        GucContext::Postmaster,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"pg_secrets.trusted_logins",
+        c"Login roles whose requests act for the subject that they authenticate, separated by commas.",
+        c"The companion's login, PostgREST's authenticator. Such a login has no rights of its own.",
+        &TRUSTED_LOGINS,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"pg_secrets.retry_schedule",
+        c"How long a failed webhook waits before each further try, separated by commas.",
+        c"Each is a number with a unit: ms, s, min, h or d. After the last one the delivery has failed.",
+        &RETRY_SCHEDULE,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_secrets.grace_period",
+        c"How long a superseded version stays readable.",
+        c"A rotation can say otherwise for itself. 0 destroys the old version at once.",
+        &GRACE_PERIOD,
+        0,
+        LONGEST_SECONDS,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_secrets.purge_after",
+        c"How long a deleted secret can be restored before it is purged.",
+        c"",
+        &PURGE_AFTER,
+        0,
+        LONGEST_SECONDS,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_secrets.max_value_size",
+        c"The longest value that a secret may have, in bytes.",
+        c"",
+        &MAX_VALUE_SIZE,
+        1,
+        16 << 20,
+        GucContext::Sighup,
+        GucFlags::UNIT_BYTE,
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_secrets.workers",
+        c"Whether the background workers of pg_secrets run.",
+        c"Off for a physical copy of a server, so that it sends nothing in the original's name.",
+        &WORKERS,
+        GucContext::Postmaster,
+        GucFlags::default(),
+    );
+    reserve_prefix();
+}
+
+#[allow(unsafe_code)]
+fn reserve_prefix() {
+    // SAFETY: a valid C string; called while the library is loaded, after all settings are defined.
+    unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"pg_secrets".as_ptr()) };
+}
+
+fn text(setting: &GucSetting<Option<CString>>) -> String {
+    setting
+        .get()
+        .and_then(|text| text.into_string().ok())
+        .unwrap_or_default()
+}
+
+/// The name of the database that holds the extension.
+pub(crate) fn database() -> String {
+    text(&DATABASE)
+}
+
+/// Whether `login` is one of the trusted logins; names are compared byte for byte.
+pub(crate) fn is_trusted_login(login: &str) -> bool {
+    text(&TRUSTED_LOGINS)
+        .split(',')
+        .map(|name| name.trim().trim_matches('"'))
+        .any(|name| !name.is_empty() && name == login)
+}
+
+/// How long a superseded version stays readable where nothing else is said.
+pub(crate) fn grace_period() -> Duration {
+    seconds(&GRACE_PERIOD)
+}
+
+/// How long a deleted secret can be restored.
+pub(crate) fn purge_after() -> Duration {
+    seconds(&PURGE_AFTER)
+}
+
+fn seconds(setting: &GucSetting<i32>) -> Duration {
+    Duration::from_secs(u64::try_from(setting.get()).unwrap_or(0))
+}
+
+/// The longest value, in bytes.
+pub(crate) fn max_value_size() -> usize {
+    usize::try_from(MAX_VALUE_SIZE.get()).unwrap_or(0)
+}
+
+/// Whether background workers run.
+pub(crate) fn workers() -> bool {
+    WORKERS.get()
+}
+
+/// The waits before the second, third, … try of a webhook. An entry that cannot be read ends the
+/// list, so that a misspelt schedule tries less and never more often.
+pub(crate) fn retry_schedule() -> Vec<Duration> {
+    text(&RETRY_SCHEDULE)
+        .split(',')
+        .map_while(|entry| parse_duration(entry.trim()))
+        .collect()
+}
+
+fn parse_duration(entry: &str) -> Option<Duration> {
+    let digits = entry
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(entry.len());
+    let number: u64 = entry[..digits].parse().ok()?;
+    let milliseconds = match entry[digits..].trim() {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.checked_mul(milliseconds)?))
+}

@@ -1,0 +1,58 @@
+//! Metadata: which secrets and versions there are, without values.
+
+use crate::access::identity::Caller;
+use crate::access::rights::{Permission, Rights};
+use crate::backend::answer::Answer;
+use crate::backend::arguments::Arguments;
+use crate::backend::session::{Param, Session, Statement};
+use crate::error::{Error, Result};
+use crate::lifecycle::version::{self, Version};
+
+static SUMMARIES: Statement = Statement::new(
+    c"SELECT s.* FROM control_plane.summaries AS s WHERE s.project_id = $1 AND s.deleted_at IS NULL ORDER BY s.name",
+);
+
+/// list_secrets: the current versions of a project's secrets, with who reads them.
+pub(crate) fn list_secrets<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let project = arguments.required_text(0, "project_id")?;
+    Rights::of(session, caller, Some(&project))?.require(Permission::List)?;
+    let rows = session.run(&SUMMARIES, &[Param::Text(Some(&project))])?;
+    Ok(Answer::Rows(rows))
+}
+
+static VERSIONS: Statement = Statement::new(
+    c"SELECT v.* FROM control_plane.versions AS v WHERE v.chain_id = $1 ORDER BY v.version DESC",
+);
+
+/// secret_versions: every version of the secret that any version's id finds, newest first.
+pub(crate) fn secret_versions<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let id = arguments.required_uuid(0, "secret_id")?;
+    let found = version::by_id(session, id)?.ok_or_else(Error::no_such_secret)?;
+    let named = Version::read(&found)?;
+    Rights::of(session, caller, Some(&named.project_id))?.require_on_secret(Permission::List)?;
+    let rows = session.run(&VERSIONS, &[Param::Uuid(Some(named.chain_id))])?;
+    Ok(Answer::Rows(rows))
+}
+
+/// secret_id: the current version's id, for whoever may know that the secret exists.
+pub(crate) fn secret_id<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let project = arguments.required_text(0, "project_id")?;
+    let name = arguments.required_text(1, "name")?;
+    if !Rights::of(session, caller, Some(&project))?.sees_secrets() {
+        return Err(Error::no_such_secret());
+    }
+    let row = version::current(session, &project, &name)?.ok_or_else(Error::no_such_secret)?;
+    Ok(Answer::Uuid(Version::read(&row)?.id))
+}

@@ -1,0 +1,192 @@
+//! Reading values. What may be read is decided by the latest state and the clock, then the read is
+//! recorded, then the value leaves.
+
+use crate::access::identity::Caller;
+use crate::access::names::check_service;
+use crate::access::rights::{Permission, ReadingService, Rights};
+use crate::audit::reads;
+use crate::backend::answer::{Answer, Composite, SET_LIMIT, single_row_would_spill};
+use crate::backend::arguments::Arguments;
+use crate::backend::session::{Row, Session};
+use crate::error::{Error, Result};
+use crate::keys::keyring;
+use crate::lifecycle::version::{self, State, VALUE_ENCRYPTED, Version};
+use zeroize::Zeroizing;
+
+/// get_secret: exactly the version with this id.
+pub(crate) fn get_secret<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let id = arguments.required_uuid(0, "secret_id")?;
+    let service = service_argument(arguments, 1)?;
+    keyring::require()?;
+    let row = version::by_id(session, id)?;
+    let named = row.as_ref().map(Version::read).transpose()?;
+    let reader = match &named {
+        Some(version) => Reader::on_secret(session, caller, &version.project_id, service)?,
+        None => return Err(Error::no_such_secret()),
+    };
+    reader.read(session, row)
+}
+
+/// get_secret_by_name: the current version of a name, or the one with the number given.
+pub(crate) fn get_secret_by_name<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let project = arguments.required_text(0, "project_id")?;
+    let name = arguments.required_text(1, "name")?;
+    let number = arguments.integer(2);
+    let service = service_argument(arguments, 3)?;
+    keyring::require()?;
+    let reader = Reader::on_secret(session, caller, &project, service)?;
+    let row = match number {
+        Some(number) => version::by_number(session, &project, &name, number)?,
+        None => version::current(session, &project, &name)?,
+    };
+    reader.read(session, row)
+}
+
+/// get_secret_version: the version with this number of the secret that any version's id finds.
+pub(crate) fn get_secret_version<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let id = arguments.required_uuid(0, "secret_id")?;
+    let number = arguments.integer(1).ok_or_else(|| Error::null("version"))?;
+    let service = service_argument(arguments, 2)?;
+    keyring::require()?;
+    let found = version::by_id(session, id)?.ok_or_else(Error::no_such_secret)?;
+    let named = Version::read(&found)?;
+    let reader = Reader::on_secret(session, caller, &named.project_id, service)?;
+    let row = version::by_number(session, &named.project_id, &named.name, number)?;
+    // The same name may have been another secret once.
+    let same_chain = |row: &Row<'_>| Version::read(row).is_ok_and(|v| v.chain_id == named.chain_id);
+    reader.read(session, row.filter(same_chain))
+}
+
+/// get_secrets: the current versions of a project's secrets, all or those named. A name that is not
+/// there fails the whole call: an application that starts with a part of its secrets is broken
+/// later and elsewhere.
+pub(crate) fn get_secrets<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let project = arguments.required_text(0, "project_id")?;
+    let names = arguments.texts(1, "an element of names")?;
+    let service = service_argument(arguments, 2)?;
+    keyring::require()?;
+    let rights = Rights::of(session, caller, Some(&project))?;
+    rights.require(Permission::Read)?;
+    let service = rights.reading_service(caller, service.as_deref())?;
+
+    let rows: Vec<Row<'s>> = version::all_current(session, &project, names.as_deref())?
+        .iter()
+        .collect();
+    let versions = rows.iter().map(Version::read).collect::<Result<Vec<_>>>()?;
+    if let Some(names) = &names {
+        let missing: Vec<usize> = (1..)
+            .zip(names)
+            .filter(|(_, name)| !versions.iter().any(|version| version.name == **name))
+            .map(|(position, _)| position)
+            .collect();
+        if !missing.is_empty() {
+            return Err(Error::missing(&missing));
+        }
+    }
+    let mut composites = Vec::with_capacity(rows.len());
+    let mut total = 0;
+    for (row, version) in rows.into_iter().zip(&versions) {
+        let value = open(&row, version)?;
+        total += value.len();
+        if total > SET_LIMIT {
+            return Err(Error::too_large("the values are too large for one answer")
+                .with_hint("Ask for fewer names at once."));
+        }
+        composites.push(Composite {
+            row,
+            secret: Some(value),
+        });
+    }
+    let read: Vec<&Version> = versions.iter().collect();
+    reads::record(session, caller, &read, &service, rights.is_administrator())?;
+    Ok(Answer::Many(composites))
+}
+
+/// A caller who may read, under the name of a service.
+struct Reader<'c> {
+    caller: &'c Caller,
+    service: ReadingService,
+    administrator: bool,
+}
+
+impl<'c> Reader<'c> {
+    fn on_secret(
+        session: &Session,
+        caller: &'c Caller,
+        project: &str,
+        service: Option<String>,
+    ) -> Result<Self> {
+        let rights = Rights::of(session, caller, Some(project))?;
+        rights.require_on_secret(Permission::Read)?;
+        Ok(Self {
+            caller,
+            service: rights.reading_service(caller, service.as_deref())?,
+            administrator: rights.is_administrator(),
+        })
+    }
+
+    /// Gives the value of the row of control_plane.versions that was found, if it may be read.
+    fn read<'s>(&self, session: &'s Session, row: Option<Row<'s>>) -> Result<Answer<'s>> {
+        let row = row.ok_or_else(Error::no_such_secret)?;
+        let version = Version::read(&row)?;
+        if version.deleted {
+            return Err(Error::no_such_secret());
+        }
+        if version.state == State::Destroyed {
+            let current = version::current(session, &version.project_id, &version.name)?;
+            let current = current.as_ref().map(Version::read).transpose()?;
+            return Err(Error::destroyed(current.map(|current| current.id)));
+        }
+        let value = open(&row, &version)?;
+        if single_row_would_spill(value.len()) {
+            return Err(Error::unprocessable(
+                "with this work_mem Postgres might write the value to a temporary file",
+            )
+            .with_hint("Raise work_mem, for instance with SET work_mem = '4MB'."));
+        }
+        reads::record(
+            session,
+            self.caller,
+            &[&version],
+            &self.service,
+            self.administrator,
+        )?;
+        Ok(Answer::One(Composite {
+            row,
+            secret: Some(value),
+        }))
+    }
+}
+
+fn open(row: &Row<'_>, version: &Version) -> Result<Zeroizing<Vec<u8>>> {
+    let message = row
+        .bytes(VALUE_ENCRYPTED)
+        .ok_or_else(|| Error::internal("a readable version without its message"))?;
+    let fingerprint = version.key_fingerprint.as_deref().unwrap_or("(unknown)");
+    // We never compress, so that the value is always shorter than its message.
+    keyring::open(version.id, &message, message.len(), fingerprint)
+}
+
+fn service_argument(arguments: &Arguments<'_>, position: usize) -> Result<Option<String>> {
+    let service = arguments.text(position);
+    if let Some(service) = &service {
+        check_service(service)?;
+    }
+    Ok(service)
+}

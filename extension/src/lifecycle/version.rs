@@ -1,0 +1,178 @@
+//! Finding versions, and the lock that puts all changes of one name into an order.
+
+use crate::backend::session::{Param, Row, Rows, Session, Statement};
+use crate::error::{Error, Result};
+use uuid::Uuid;
+
+/// A row of control_plane.versions, without its value.
+#[derive(Debug, Clone)]
+pub(crate) struct Version {
+    pub(crate) id: Uuid,
+    pub(crate) chain_id: Uuid,
+    pub(crate) project_id: String,
+    pub(crate) name: String,
+    pub(crate) number: i32,
+    pub(crate) state: State,
+    pub(crate) deleted: bool,
+    pub(crate) key_fingerprint: Option<String>,
+}
+
+/// What may be done with a version; see control_plane.versions for the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Active,
+    Grace,
+    Destroyed,
+    Deleted,
+}
+
+impl Version {
+    /// Reads the columns of control_plane.versions, in their order.
+    pub(crate) fn read(row: &Row<'_>) -> Result<Self> {
+        let missing = || Error::internal("a version without a column that it must have");
+        Ok(Self {
+            id: row.uuid(0).ok_or_else(missing)?,
+            chain_id: row.uuid(1).ok_or_else(missing)?,
+            project_id: row.text(2).ok_or_else(missing)?,
+            name: row.text(3).ok_or_else(missing)?,
+            number: row.integer(4).ok_or_else(missing)?,
+            deleted: row.datum_is_some(14),
+            key_fingerprint: row.text(16),
+            state: match row.text(17).as_deref() {
+                Some("active") => State::Active,
+                Some("grace") => State::Grace,
+                Some("deleted") => State::Deleted,
+                Some("destroyed") => State::Destroyed,
+                _ => return Err(missing()),
+            },
+        })
+    }
+}
+
+/// The column of control_plane.versions that holds the message.
+pub(crate) const VALUE_ENCRYPTED: usize = 18;
+
+static BY_ID: Statement =
+    Statement::new(c"SELECT v.* FROM control_plane.versions AS v WHERE v.id = $1");
+
+/// The version with this id, deleted or not.
+pub(crate) fn by_id(session: &Session, id: Uuid) -> Result<Option<Row<'_>>> {
+    Ok(session.run(&BY_ID, &[Param::Uuid(Some(id))])?.first())
+}
+
+/// The version with this id as one answers it: without the message.
+pub(crate) fn answer(session: &Session, id: Uuid) -> Result<Row<'_>> {
+    by_id(session, id)?.ok_or_else(|| Error::internal("the version is gone"))
+}
+
+static CURRENT: Statement = Statement::new(
+    c"SELECT v.* FROM control_plane.versions AS v WHERE v.project_id = $1 AND v.name = $2 AND v.active AND v.deleted_at IS NULL",
+);
+
+/// The current version of a name.
+pub(crate) fn current<'s>(
+    session: &'s Session,
+    project: &str,
+    name: &str,
+) -> Result<Option<Row<'s>>> {
+    let params = [Param::Text(Some(project)), Param::Text(Some(name))];
+    Ok(session.run(&CURRENT, &params)?.first())
+}
+
+static BY_NUMBER: Statement = Statement::new(
+    c"SELECT v.* FROM control_plane.versions AS v WHERE v.project_id = $1 AND v.name = $2 AND v.version = $3",
+);
+
+/// The version of a name with this number.
+pub(crate) fn by_number<'s>(
+    session: &'s Session,
+    project: &str,
+    name: &str,
+    number: i32,
+) -> Result<Option<Row<'s>>> {
+    let params = [
+        Param::Text(Some(project)),
+        Param::Text(Some(name)),
+        Param::Integer(Some(number)),
+    ];
+    Ok(session.run(&BY_NUMBER, &params)?.first())
+}
+
+static ALL_CURRENT: Statement = Statement::new(
+    c"SELECT v.* FROM control_plane.versions AS v WHERE v.project_id = $1 AND v.active AND v.deleted_at IS NULL AND ($2::text[] IS NULL OR v.name = ANY ($2)) ORDER BY v.name",
+);
+
+/// The current versions of a project's secrets, all or those named.
+pub(crate) fn all_current<'s>(
+    session: &'s Session,
+    project: &str,
+    names: Option<&[String]>,
+) -> Result<Rows<'s>> {
+    session.run(
+        &ALL_CURRENT,
+        &[Param::Text(Some(project)), Param::Texts(names)],
+    )
+}
+
+static LOCK: Statement = Statement::new(
+    c"SELECT n.last_version FROM control_plane.secret_names AS n WHERE n.project_id = $1 AND n.name = $2 FOR UPDATE",
+);
+
+/// Locks the name until the transaction ends, and gives its last version's number. What is read
+/// after this sees every change that was made before.
+pub(crate) fn lock_name(session: &Session, project: &str, name: &str) -> Result<Option<i32>> {
+    let params = [Param::Text(Some(project)), Param::Text(Some(name))];
+    let row = session.run(&LOCK, &params)?.first();
+    Ok(row.and_then(|row| row.integer(0)))
+}
+
+static NEXT: Statement = Statement::new(
+    c"INSERT INTO control_plane.secret_names AS n (project_id, name, last_version) VALUES ($1, $2, 1) ON CONFLICT (project_id, name) DO UPDATE SET last_version = n.last_version + 1 RETURNING n.last_version",
+);
+
+/// Takes the next version number of a name, locking it until the transaction ends.
+pub(crate) fn next_number(session: &Session, project: &str, name: &str) -> Result<i32> {
+    let params = [Param::Text(Some(project)), Param::Text(Some(name))];
+    session
+        .run(&NEXT, &params)?
+        .first()
+        .and_then(|row| row.integer(0))
+        .ok_or_else(|| Error::internal("no version number"))
+}
+
+static INSERT: Statement = Statement::new(
+    c"INSERT INTO control_plane.secrets (id, chain_id, project_id, name, value_encrypted, key_fingerprint, version, rotated_from, rotation_reason, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+);
+
+/// A version that is about to become the current one.
+pub(crate) struct NewVersion<'v> {
+    pub(crate) id: Uuid,
+    pub(crate) chain_id: Uuid,
+    pub(crate) project_id: &'v str,
+    pub(crate) name: &'v str,
+    pub(crate) sealed: &'v pg_secrets_openpgp::Sealed,
+    pub(crate) number: i32,
+    pub(crate) rotated_from: Option<Uuid>,
+    pub(crate) rotation_reason: Option<&'v str>,
+    pub(crate) created_by: &'v str,
+}
+
+/// Writes the row of a new current version.
+pub(crate) fn insert(session: &Session, new: &NewVersion<'_>) -> Result<()> {
+    session.run(
+        &INSERT,
+        &[
+            Param::Uuid(Some(new.id)),
+            Param::Uuid(Some(new.chain_id)),
+            Param::Text(Some(new.project_id)),
+            Param::Text(Some(new.name)),
+            Param::Bytes(&new.sealed.message),
+            Param::Text(Some(&new.sealed.fingerprint)),
+            Param::Integer(Some(new.number)),
+            Param::Uuid(new.rotated_from),
+            Param::Text(new.rotation_reason),
+            Param::Text(Some(new.created_by)),
+        ],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Keeping values out of the server's log.
+
+pub(crate) mod log_hook;

@@ -1,0 +1,5 @@
+//! Background workers: a quiet launcher, and in the database of the extension the notifier.
+
+pub(crate) mod launcher;
+pub(crate) mod notifier;
+pub(crate) mod wake;

@@ -1,0 +1,70 @@
+//! The notifier: after commits that left something to deliver it sends one NOTIFY for all of them,
+//! without a payload. It ends where the extension is not installed.
+#![allow(unsafe_code)]
+
+use crate::{gucs, workers::wake};
+use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
+use pgrx::{Spi, pg_guard, pg_sys};
+use std::time::Duration;
+
+/// How often to look whether the extension is still there.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// The notifier's process.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub(crate) extern "C-unwind" fn pgs_notifier_main(_argument: pg_sys::Datum) {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    BackgroundWorker::connect_worker_to_spi(Some(&gucs::database()), None);
+    wake::become_notifier();
+    // What was committed before this process was there to be woken is told now.
+    let mut woken = true;
+    loop {
+        let installed = BackgroundWorker::transaction(|| {
+            if !extension_exists() {
+                return false;
+            }
+            if woken {
+                notify();
+            }
+            true
+        });
+        if !installed {
+            break;
+        }
+        woken = wait();
+        if BackgroundWorker::sigterm_received() {
+            break;
+        }
+    }
+}
+
+fn extension_exists() -> bool {
+    // SAFETY: a lookup by a valid C string, in a transaction.
+    unsafe { pg_sys::get_extension_oid(c"pg_secrets".as_ptr(), true) != pg_sys::InvalidOid }
+}
+
+fn notify() {
+    // A failure ends this process with an error in the log; the launcher starts it again, and the
+    // relays poll meanwhile.
+    Spi::run("SELECT pg_catalog.pg_notify('pg_secrets', '')").expect("pg_notify");
+}
+
+/// Waits to be woken, or until it is time to look again; whether it was woken.
+fn wait() -> bool {
+    let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32;
+    let milliseconds = i64::try_from(LOOK_AGAIN.as_millis()).unwrap_or(i64::MAX);
+    // SAFETY: this process's own latch.
+    let happened = unsafe {
+        let happened = pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events,
+            milliseconds,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+        pg_sys::check_for_interrupts!();
+        happened
+    };
+    happened & (pg_sys::WL_LATCH_SET as i32) != 0
+}
