@@ -100,8 +100,9 @@ impl Composite<'_> {
         let mut nulls = Vec::with_capacity(width);
         let columns = width - usize::from(self.secret.is_some());
         for column in 0..columns {
-            // SAFETY: column is below natts.
-            let expected = unsafe { (*(*descriptor).attrs.as_ptr().add(column)).atttypid };
+            let number = i32::try_from(column + 1).unwrap_or(0);
+            // SAFETY: a valid descriptor; columns count from one.
+            let expected = unsafe { pg_sys::SPI_gettypeid(descriptor, number) };
             if self.row.type_oid(column) != expected {
                 return Err(Error::internal("a statement and its result type differ"));
             }
