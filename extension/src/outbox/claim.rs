@@ -1,7 +1,7 @@
 //! The relay's two calls: taking due deliveries, signed and ready to send, and telling how the try
 //! ended. Leases and due times go by this server's clock alone.
 
-use crate::access::identity::Caller;
+use crate::access::identity::{Caller, RightsOf};
 use crate::access::rights::{Permission, Rights};
 use crate::backend::answer::{Answer, Composite};
 use crate::backend::arguments::Arguments;
@@ -18,9 +18,11 @@ const LARGEST_BATCH: i32 = 1000;
 /// The longest text that is kept of a try's error, in characters.
 const LONGEST_ERROR: usize = 200;
 
-/// A delivery is the relay's to handle: any trusted login's, or an administrator's.
+/// A delivery is the relay's to handle: a trusted login's that acts for itself, or an
+/// administrator's. A trusted login that has authenticated a subject, or has set another role as
+/// PostgREST does, acts for somebody else, who must not take webhooks away.
 fn require_relay(session: &Session, caller: &Caller) -> Result<()> {
-    if caller.trusted {
+    if caller.trusted && caller.rights_of == RightsOf::Nobody && caller.role.is_none() {
         return Ok(());
     }
     Rights::of(session, caller, None)?.require(Permission::Admin)
