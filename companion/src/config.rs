@@ -1,0 +1,233 @@
+//! What the companion is told at its start. Each flag has an environment variable; the flag wins.
+//!
+//! | variable | flag | default | meaning |
+//! |---|---|---|---|
+//! | `DATABASE_URL` | `--database-url` | none | where the database is, see `database_url.rs`; a password only in the variable |
+//! | `PGPASSWORD` | none | none | the password, where the URL has none |
+//! | `PG_SECRETS_LISTEN` | `--listen` | `127.0.0.1:8484` | address and port of the REST service |
+//! | `PG_SECRETS_POOL_SIZE` | `--pool-size` | `16` | connections to the database for requests and relay |
+//! | `PG_SECRETS_WEBHOOK_ALLOW` | `--webhook-allow` | unset | networks (CIDR, comma between) that webhooks go to, http or https, and nowhere else; unset: https to globally routable addresses |
+//! | `PG_SECRETS_WEBHOOK_TIMEOUT` | `--webhook-timeout` | `10s` | how long one delivery may take, at most 45 s |
+//! | `PG_SECRETS_POLL_INTERVAL` | `--poll-interval` | `2s` | how often the relay looks for due deliveries without being woken |
+//! | `RUST_LOG`, `PG_SECRETS_LOG_FORMAT` | none | see `telemetry.rs` | what is logged, and how |
+//!
+//! Durations are written `2s`, `500ms`, `PT2S`, or as a number of seconds.
+
+use crate::database_url::{self, DatabaseTarget};
+use crate::secret_text::SecretText;
+use crate::webhooks::destination::AllowList;
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The longest that a delivery may take: it has to be over, and its outcome stored, before the
+/// lease of one minute ends.
+const LONGEST_WEBHOOK_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// The companion of the pg_secrets extension.
+#[derive(Debug, Parser)]
+#[command(name = "pg-secrets", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `pg-secrets` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve REST, and send webhooks
+    Serve(ServeArguments),
+    /// Make an OpenPGP secret key for the database server
+    Keygen(KeygenArguments),
+}
+
+/// The flags of `pg-secrets serve`.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// Where the database is: postgresql://user@host/db, or postgresql://user@%2Fsocket%2Ffolder/db;
+    /// a URL with a password goes into the environment [env: DATABASE_URL]
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// Address and port to listen on
+    #[arg(long, env = "PG_SECRETS_LISTEN", default_value = "127.0.0.1:8484")]
+    listen: SocketAddr,
+    /// How many connections to the database
+    #[arg(long, env = "PG_SECRETS_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pool_size: u16,
+    /// Networks that webhooks go to, http or https, and nowhere else (CIDR, comma between); unset:
+    /// https to globally routable addresses
+    #[arg(long, env = "PG_SECRETS_WEBHOOK_ALLOW", value_name = "NETWORKS")]
+    webhook_allow: Option<String>,
+    /// How long one delivery may take
+    #[arg(long, env = "PG_SECRETS_WEBHOOK_TIMEOUT", default_value = "10s", value_parser = duration)]
+    webhook_timeout: Duration,
+    /// How often to look for due deliveries without being woken
+    #[arg(long, env = "PG_SECRETS_POLL_INTERVAL", default_value = "2s", value_parser = duration)]
+    poll_interval: Duration,
+}
+
+/// The flags of `pg-secrets keygen`.
+#[derive(Debug, Args)]
+pub struct KeygenArguments {
+    /// The form of the key
+    #[arg(long, value_enum, default_value = "rfc9580")]
+    pub(crate) profile: KeyProfile,
+    /// The name that the key carries
+    #[arg(long, value_name = "TEXT", default_value = "pg_secrets")]
+    pub(crate) user_id: String,
+    /// A new file for the key, readable by its owner alone; without it the key goes to stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Which OpenPGP a key is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyProfile {
+    /// Version 6 keys, the current standard
+    Rfc9580,
+    /// Version 4 keys, which GnuPG reads too
+    Rfc4880,
+}
+
+/// The settings of the service, checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) database: DatabaseTarget,
+    pub(crate) listen: SocketAddr,
+    pub(crate) pool_size: usize,
+    pub(crate) webhooks: WebhookConfig,
+}
+
+/// The settings of the relay.
+#[derive(Debug)]
+pub(crate) struct WebhookConfig {
+    pub(crate) allow: AllowList,
+    pub(crate) timeout: Duration,
+    pub(crate) poll_interval: Duration,
+}
+
+impl Config {
+    /// Checks the flags, and adds what comes by environment alone.
+    ///
+    /// # Errors
+    /// Where a setting is missing or makes no sense. The text quotes no part of the database's URL.
+    pub(crate) fn new(arguments: ServeArguments) -> anyhow::Result<Self> {
+        let database = match arguments.database_url {
+            Some(url) => {
+                let target = database_url::parse(&SecretText::new(url))?;
+                ensure!(
+                    !target.has_password(),
+                    "a password in --database-url can be seen by every user of this machine; set DATABASE_URL instead"
+                );
+                target
+            }
+            None => match std::env::var("DATABASE_URL").map(SecretText::new) {
+                Ok(url) if !url.expose().is_empty() => database_url::parse(&url)?,
+                Ok(_) | Err(std::env::VarError::NotPresent) => bail!(
+                    "DATABASE_URL is not set; for example postgresql://pg_secrets_companion@localhost/app"
+                ),
+                Err(std::env::VarError::NotUnicode(_)) => bail!("DATABASE_URL is not UTF-8"),
+            },
+        };
+        let password = std::env::var("PGPASSWORD").ok().map(SecretText::new);
+        let allow = match arguments.webhook_allow {
+            Some(networks) => networks
+                .parse()
+                .context("--webhook-allow / PG_SECRETS_WEBHOOK_ALLOW")?,
+            None => AllowList::global(),
+        };
+        ensure!(
+            !arguments.webhook_timeout.is_zero()
+                && arguments.webhook_timeout <= LONGEST_WEBHOOK_TIMEOUT,
+            "--webhook-timeout must be more than nothing and at most 45s"
+        );
+        ensure!(
+            arguments.poll_interval >= Duration::from_millis(10),
+            "--poll-interval must be at least 10ms"
+        );
+        Ok(Self {
+            database: database.or_password(password.as_ref()),
+            listen: arguments.listen,
+            pool_size: arguments.pool_size.into(),
+            webhooks: WebhookConfig {
+                allow,
+                timeout: arguments.webhook_timeout,
+                poll_interval: arguments.poll_interval,
+            },
+        })
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Ok(Duration::from_secs(seconds.into()));
+    }
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(|| "not a duration such as 2s, 500ms or PT2S".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_several_forms() {
+        for (text, milliseconds) in [("2", 2000), ("2s", 2000), ("500ms", 500), ("PT2S", 2000)] {
+            assert_eq!(
+                duration(text),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+        for text in ["", "-1", "-2s", "soon", "1.5.2"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    fn serve(flags: &[&str]) -> anyhow::Result<Config> {
+        let line = ["pg-secrets", "serve"].iter().chain(flags);
+        match Cli::try_parse_from(line)?.command {
+            Command::Serve(arguments) => Config::new(arguments),
+            Command::Keygen(_) => bail!("not serve"),
+        }
+    }
+
+    #[test]
+    fn a_password_on_the_command_line_is_refused_and_not_repeated() {
+        for url in [
+            "postgresql://u:hunter2@h/db",
+            "postgresql://h/db?password=hunter2",
+        ] {
+            let error = serve(&["--database-url", url]).unwrap_err();
+            assert!(!format!("{error:?}").contains("hunter2"));
+            assert!(format!("{error}").contains("DATABASE_URL"));
+        }
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        let url = ["--database-url", "postgresql://u@localhost/db"];
+        assert!(serve(&url).is_ok());
+        for flags in [
+            ["--webhook-allow", ""],
+            ["--webhook-allow", "everything"],
+            ["--webhook-timeout", "0"],
+            ["--webhook-timeout", "46s"],
+            ["--poll-interval", "0s"],
+            ["--pool-size", "0"],
+        ] {
+            assert!(serve(&[url, flags].concat()).is_err(), "{flags:?}");
+        }
+    }
+}

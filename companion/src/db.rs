@@ -1,0 +1,118 @@
+//! The way to the database: one pool, and statements that are prepared once per connection.
+
+use crate::auth::Caller;
+use crate::database_url::DatabaseTarget;
+use crate::error::{Error, Fault, spoils_connection};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, ToSql};
+
+/// How long a request waits for a connection.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// How long a statement may take. The database's own limits are shorter; this one is for a server
+/// that has vanished.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
+
+/// A statement's parameter.
+pub(crate) type Parameter<'a> = &'a (dyn ToSql + Sync);
+
+/// The connections to the database.
+#[derive(Clone)]
+pub(crate) struct Database {
+    pool: Pool,
+}
+
+impl Database {
+    /// A pool of at most `size` connections; none is made before it is needed.
+    ///
+    /// # Errors
+    /// Where the pool's settings contradict each other.
+    pub(crate) fn new(target: &DatabaseTarget, size: usize) -> anyhow::Result<Self> {
+        let manager = Manager::from_config(
+            target.settings.clone(),
+            target.tls.clone(),
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
+        );
+        let pool = Pool::builder(manager)
+            .max_size(size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WAIT))
+            .create_timeout(Some(WAIT))
+            .build()?;
+        Ok(Self { pool })
+    }
+
+    /// Authenticates `caller` and runs `statement`, which must take the token as `$1` and the
+    /// request as `$2`, in one round trip; `parameters` are `$3` and what follows.
+    ///
+    /// # Errors
+    /// What the database says, or that it cannot be used.
+    pub(crate) async fn call(
+        &self,
+        caller: &Caller,
+        statement: &'static str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, Error> {
+        let request = Json(&caller.request);
+        let mut all: Vec<Parameter<'_>> = vec![&caller.token, &request];
+        all.extend_from_slice(parameters);
+        self.run(statement, &all).await
+    }
+
+    /// Like [`Database::call`], for a statement that answers with exactly one row.
+    ///
+    /// # Errors
+    /// As there, and where there is no such one row.
+    pub(crate) async fn call_one(
+        &self,
+        caller: &Caller,
+        statement: &'static str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Row, Error> {
+        let mut rows = self.call(caller, statement, parameters).await?;
+        match (rows.pop(), rows.is_empty()) {
+            (Some(row), true) => Ok(row),
+            _ => Err(Error::Internal(Fault::new(
+                "a statement did not answer with one row",
+            ))),
+        }
+    }
+
+    /// Runs `statement` with the rights of the companion's own login.
+    ///
+    /// # Errors
+    /// As [`Database::call`].
+    pub(crate) async fn run(
+        &self,
+        statement: &'static str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, Error> {
+        let connection = self.pool.get().await?;
+        let outcome = timeout(STATEMENT_LIMIT, async {
+            let prepared = connection.prepare_cached(statement).await?;
+            connection.query(&prepared, parameters).await
+        })
+        .await;
+        match outcome {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(error)) => {
+                if spoils_connection(&error) {
+                    drop(Object::take(connection));
+                }
+                Err(error.into())
+            }
+            Err(_) => {
+                // Its answer may still come, and nobody waits for it.
+                drop(Object::take(connection));
+                Err(Error::Unavailable(Fault::new(
+                    "the database did not answer in time",
+                )))
+            }
+        }
+    }
+}

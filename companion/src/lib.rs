@@ -1,0 +1,26 @@
+//! The companion of the pg_secrets extension: REST over the extension's SQL functions, the relay
+//! that sends its events as webhooks, and the command line.
+//!
+//! It keeps no state and holds no rule that the database does not enforce, so any number of
+//! companions may run against one database. `router.rs` is the whole route table.
+
+pub mod config;
+pub mod keygen;
+pub mod serve;
+pub mod telemetry;
+
+mod answer;
+mod auth;
+mod database_url;
+mod db;
+mod envelope;
+mod error;
+mod extract;
+mod grace;
+mod problem;
+mod router;
+mod routes;
+mod secret;
+mod secret_text;
+mod state;
+mod webhooks;

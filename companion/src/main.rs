@@ -1,0 +1,29 @@
+//! The command `pg-secrets`.
+
+use clap::Parser;
+use pg_secrets_companion::config::{Cli, Command};
+use pg_secrets_companion::{keygen, serve, telemetry};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = telemetry::start() {
+        return failed(&error);
+    }
+    let outcome = match cli.command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Keygen(arguments) => keygen::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+/// What a person at the terminal sees when a command gives up. Not through the log, whose level
+/// may be off.
+#[allow(clippy::print_stderr)]
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("pg-secrets: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,65 @@
+//! The whole route table.
+
+use crate::envelope;
+use crate::error::Error;
+use crate::routes::{
+    create, create_webhook, delete, get, get_by_name, health, list, read, register_consumer,
+    rotate, version, versions,
+};
+use crate::state::AppState;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::from_fn;
+use axum::routing;
+
+/// Every route of the service, inside the envelope that all answers share.
+pub(crate) fn router(state: AppState) -> Router {
+    Router::new()
+        .route("/healthz", routing::get(health::alive))
+        .route("/readyz", routing::get(health::ready))
+        .route(
+            "/api/secrets",
+            routing::post(create::handle).get(list::handle),
+        )
+        .route(
+            "/api/secrets/{id}",
+            routing::get(get::handle).delete(delete::handle),
+        )
+        .route("/api/secrets/{id}/versions", routing::get(versions::handle))
+        .route(
+            "/api/secrets/{id}/versions/{version}",
+            routing::get(version::handle),
+        )
+        .route("/api/secrets/{id}/rotate", routing::post(rotate::handle))
+        .route(
+            "/api/secrets/{id}/consumers/{service}",
+            routing::put(register_consumer::handle),
+        )
+        .route(
+            "/api/projects/{project_id}/secrets/{name}",
+            routing::get(get_by_name::handle),
+        )
+        .route(
+            "/api/projects/{project_id}/read",
+            routing::post(read::handle),
+        )
+        .route("/api/webhooks", routing::post(create_webhook::handle))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn(envelope::wrap))
+        .with_state(state)
+}
+
+async fn no_such_route() -> Error {
+    Error::Request(StatusCode::NOT_FOUND, "no such route".into())
+}
+
+async fn no_such_method() -> Error {
+    Error::Request(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "the header Allow lists the methods of this route".into(),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! `GET /api/secrets/:id`: exactly the version with this id, with its value.
+
+use crate::answer;
+use crate::auth::Caller;
+use crate::error::Error;
+use crate::extract::{PathOf, QueryOf, ServiceHeader};
+use crate::state::AppState;
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use uuid::Uuid;
+
+pub(super) const STATEMENT: &str = "
+SELECT
+    v.*,
+    CASE WHEN v.state OPERATOR(pg_catalog.=) 'grace' THEN control_plane.secret_id(v.project_id, v.name) END AS current_id
+FROM control_plane.authenticate($1, $2) AS caller(subject),
+LATERAL control_plane.get_secret(
+    CASE WHEN caller.subject IS NOT NULL THEN $3::uuid END, $4::text
+) AS v";
+
+/// Who reads.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Parameters {
+    service: Option<String>,
+}
+
+/// 200 with the value, 404, or 410 with `current_id`.
+pub(crate) async fn handle(
+    caller: Caller,
+    State(state): State<AppState>,
+    PathOf(id): PathOf<Uuid>,
+    service: ServiceHeader,
+    QueryOf(query): QueryOf<Parameters>,
+) -> Result<Response, Error> {
+    let service = service.or(query.service);
+    let row = state
+        .database
+        .call_one(&caller, STATEMENT, &[&id, &service])
+        .await?;
+    answer::revealed(&row)
+}

@@ -1,0 +1,85 @@
+//! `GET /healthz` and `GET /readyz`: for whoever watches the process. Neither needs a token.
+
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use std::time::Duration;
+use tokio::time::timeout;
+
+const STATEMENT: &str = "
+SELECT coalesce(
+    pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('control_plane')::oid, 'USAGE'),
+    false
+) AS usable";
+
+/// How long the database may take for the answer.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// The process lives.
+#[derive(Debug, Serialize)]
+pub(crate) struct Alive {
+    status: &'static str,
+}
+
+/// What the service needs, and whether each is there.
+#[derive(Debug, Serialize)]
+pub(crate) struct Readiness {
+    status: &'static str,
+    checks: Checks,
+}
+
+/// One word for each check: `ok`, `failed`, or `unknown` where another failure hides it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Checks {
+    /// A statement came back in time.
+    pub(crate) database: &'static str,
+    /// The schema `control_plane` is there, and the companion's login may use it.
+    pub(crate) extension: &'static str,
+}
+
+impl Checks {
+    /// Asks the database.
+    pub(crate) async fn run(state: &AppState) -> Self {
+        let rows = timeout(LIMIT, state.database.run(STATEMENT, &[])).await;
+        let usable = match &rows {
+            Ok(Ok(rows)) => rows.first().and_then(|row| row.try_get("usable").ok()),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the readiness check failed");
+                None
+            }
+            Err(_) => None,
+        };
+        let (database, extension) = match usable {
+            Some(true) => ("ok", "ok"),
+            Some(false) => ("ok", "failed"),
+            None => ("failed", "unknown"),
+        };
+        Self {
+            database,
+            extension,
+        }
+    }
+
+    /// Whether requests can be served.
+    pub(crate) fn passed(self) -> bool {
+        self.database == "ok" && self.extension == "ok"
+    }
+}
+
+/// 200 as long as the process answers at all.
+pub(crate) async fn alive() -> Json<Alive> {
+    Json(Alive { status: "ok" })
+}
+
+/// 200 where requests can be served, else 503 with the check that failed.
+pub(crate) async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
+    let checks = Checks::run(&state).await;
+    let (code, status) = if checks.passed() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    };
+    (code, Json(Readiness { status, checks }))
+}

@@ -1,0 +1,52 @@
+//! One file per verb: the statement, and the one handler that sends it.
+//!
+//! A statement authenticates and calls in one round trip. The call's first argument depends on the
+//! authentication's answer, so that the one cannot happen before, or without, the other.
+
+pub(crate) mod create;
+pub(crate) mod create_webhook;
+pub(crate) mod delete;
+pub(crate) mod get;
+pub(crate) mod get_by_name;
+pub(crate) mod health;
+pub(crate) mod list;
+pub(crate) mod read;
+pub(crate) mod register_consumer;
+pub(crate) mod rotate;
+pub(crate) mod version;
+pub(crate) mod versions;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_statement_authenticates_before_it_calls() {
+        for statement in [
+            create::STATEMENT,
+            create_webhook::STATEMENT,
+            delete::STATEMENT,
+            get::STATEMENT,
+            get_by_name::STATEMENT,
+            list::STATEMENT,
+            read::STATEMENT,
+            register_consumer::STATEMENT,
+            rotate::STATEMENT,
+            version::STATEMENT,
+            versions::STATEMENT,
+        ] {
+            let words = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(
+                words.contains(
+                    "FROM control_plane.authenticate($1, $2) AS caller(subject), LATERAL control_plane."
+                ),
+                "{words}"
+            );
+            assert_eq!(words.matches("LATERAL").count(), 1, "{words}");
+            assert!(
+                words.contains("( CASE WHEN caller.subject IS NOT NULL THEN $3::"),
+                "{words}"
+            );
+        }
+    }
+}

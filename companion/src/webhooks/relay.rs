@@ -1,0 +1,149 @@
+//! The loop that claims due deliveries, sends them, and tells the database how it went.
+//!
+//! A claim is a lease: if this process dies, or cannot say how a try ended, the lease runs out and
+//! another claim sends the same webhook, with the same webhook-id, again.
+
+use crate::db::Database;
+use crate::error::Error;
+use crate::webhooks::deliver::{Delivery, Outcome, Sender};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+const CLAIM: &str = "
+SELECT delivery_id, attempt, url, webhook_id, webhook_timestamp, webhook_signature, body
+FROM control_plane.claim_deliveries($1, $2::text::interval)";
+
+const FINISH: &str = "SELECT control_plane.finish_delivery($1, $2, $3, $4)";
+
+/// How many webhooks are under way at once. No more are claimed than can be sent at once, so that
+/// no lease runs while its delivery waits.
+const AT_ONCE: usize = 32;
+
+/// How long a claim holds; longer than any try and the retries of its `finish_delivery` take.
+const LEASE: &str = "1 minute";
+
+/// The pauses between the tries to store an outcome.
+const FINISH_PAUSES: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+
+/// The relay's parts.
+pub(crate) struct Relay {
+    /// Where deliveries are claimed.
+    pub(crate) database: Database,
+    /// What sends them.
+    pub(crate) sender: Sender,
+    /// How long to wait for a wake-up before looking.
+    pub(crate) poll_interval: Duration,
+    /// Told when there may be something to claim.
+    pub(crate) wake: Arc<Notify>,
+}
+
+impl Relay {
+    /// Runs until `stop` changes or its sender is gone; then what is under way is brought to its end.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+        let relay = Arc::new(self);
+        let mut under_way = JoinSet::new();
+        let mut failing = false;
+        loop {
+            let room = AT_ONCE - under_way.len();
+            let claimed = tokio::select! {
+                _ = stop.changed() => break,
+                claimed = relay.claim(room) => claimed,
+            };
+            let full = match claimed {
+                Ok(claimed) => {
+                    if failing {
+                        tracing::info!("deliveries can be claimed again");
+                    }
+                    failing = false;
+                    let full = claimed.len() == room;
+                    for delivery in claimed {
+                        under_way.spawn(Arc::clone(&relay).carry(delivery));
+                    }
+                    full
+                }
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(%error, "deliveries cannot be claimed; trying on");
+                    }
+                    failing = true;
+                    false
+                }
+            };
+            if relay.wait(&mut under_way, full, &mut stop).await {
+                break;
+            }
+        }
+        while under_way.join_next().await.is_some() {}
+    }
+
+    /// Waits until it makes sense to claim: after a full batch as soon as there is room, otherwise
+    /// until woken or for the poll interval. Answers whether to stop.
+    async fn wait(
+        &self,
+        under_way: &mut JoinSet<()>,
+        full: bool,
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
+        let pause = sleep(self.poll_interval);
+        tokio::pin!(pause);
+        loop {
+            let crowded = under_way.len() >= AT_ONCE;
+            if full && !crowded {
+                return false;
+            }
+            tokio::select! {
+                _ = stop.changed() => return true,
+                Some(_) = under_way.join_next() => {
+                    while under_way.try_join_next().is_some() {}
+                }
+                () = self.wake.notified(), if !crowded => return false,
+                () = &mut pause, if !crowded => return false,
+            }
+        }
+    }
+
+    async fn claim(&self, room: usize) -> Result<Vec<Delivery>, Error> {
+        // At most AT_ONCE.
+        let room = room as i32;
+        let rows = self.database.run(CLAIM, &[&room, &LEASE]).await?;
+        rows.iter().map(Delivery::from_row).collect()
+    }
+
+    /// Sends one delivery and stores its outcome.
+    async fn carry(self: Arc<Self>, delivery: Delivery) {
+        let outcome = self.sender.send(&delivery).await;
+        tracing::debug!(delivery = %delivery.id, attempt = delivery.attempt, ?outcome, "webhook sent");
+        if let Err(error) = self.finish(&delivery, outcome).await {
+            tracing::warn!(
+                delivery = %delivery.id,
+                attempt = delivery.attempt,
+                %error,
+                "the outcome of a webhook could not be stored; it is sent again when its lease is over"
+            );
+        }
+    }
+
+    async fn finish(&self, delivery: &Delivery, outcome: Outcome) -> Result<(), Error> {
+        let (status, error) = (outcome.status(), outcome.error());
+        let mut pauses = FINISH_PAUSES.into_iter();
+        loop {
+            let stored = self
+                .database
+                .run(FINISH, &[&delivery.id, &delivery.attempt, &status, &error])
+                .await;
+            match (stored, pauses.next()) {
+                (Ok(_), _) => return Ok(()),
+                (Err(_), Some(pause)) => sleep(pause).await,
+                (Err(error), None) => return Err(error),
+            }
+        }
+    }
+}
