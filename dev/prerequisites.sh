@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs what a fresh Debian 12 machine lacks to build and run pg_secrets. Does nothing, quickly,
+# where all of it is there. With --for-tests also what the tests need.
+set -euo pipefail
+
+packages=(postgresql-15 postgresql-server-dev-15 libclang-14-dev clang pkg-config libssl-dev curl)
+if [[ ${1:-} == --for-tests ]]; then
+  packages+=(gnupg python3-venv binutils)
+fi
+
+say() { printf '%s\n' "$*" >&2; }
+
+command -v cargo >/dev/null || {
+  say 'cargo is not on the PATH. Install Rust 1.95 or later (rustup.rs), and run this again.'
+  exit 1
+}
+
+command -v dpkg-query >/dev/null || {
+  say 'This is not a Debian system. Install, by its own means, what these Debian packages hold:'
+  say "  ${packages[*]}"
+  say 'and name the server in pgrx.toml and with PG_CONFIG=…'
+  exit 1
+}
+
+missing=()
+for package in "${packages[@]}"; do
+  status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+  [[ $status == installed ]] || missing+=("$package")
+done
+((${#missing[@]})) || exit 0
+
+as_root=()
+if ((EUID != 0)); then
+  command -v sudo >/dev/null || {
+    say "To be installed by root: ${missing[*]}"
+    exit 1
+  }
+  as_root=(sudo)
+fi
+
+say "==> Installing ${missing[*]} (a minute or two)"
+export DEBIAN_FRONTEND=noninteractive
+"${as_root[@]}" apt-get update --quiet=2
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+  apt-get install --yes --quiet --no-install-recommends "${missing[@]}" </dev/null |
+  grep --line-buffered -E '^(Get:|Setting up)' | sed -u 's/^/    /' >&2

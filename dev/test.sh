@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Builds, installs, checks format and lints, and runs every test; ends with one line that sums up.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n==> %s\n' "$*"; }
+
+say 'Build'
+dev/build.sh
+dev/install.sh
+say 'Format and lints'
+cargo fmt --all --check
+cargo clippy --release --workspace --all-targets --quiet -- -D warnings
+say 'Tests'
+export PG_SECRETS_TEST_PYTHON=$PWD/target/test-venv/bin/python
+if ! "$PG_SECRETS_TEST_PYTHON" -c 'import pysequoia' 2>/dev/null; then
+  python3 -m venv target/test-venv
+  "$PG_SECRETS_TEST_PYTHON" -m pip install --quiet --disable-pip-version-check pysequoia
+fi
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+outcome=0
+cargo test --release --workspace --no-fail-fast -- --test-threads "${TEST_THREADS:-4}" 2>&1 |
+  tee "$output" || outcome=$?
+
+awk '/^test result:/ { passed += $4; failed += $6 }
+     END { printf "\n%d passed, %d failed\n", passed, failed; exit passed == 0 || failed > 0 }' "$output" ||
+  outcome=1
+exit "$outcome"
