@@ -17,7 +17,8 @@ say() { printf '%s\n' "$*" >&2; }
   say '==> Building (the first time takes three to five minutes on two cores)'
 
 if [[ $pg_config == "$default" ]]; then
-  cargo build --release --package pg_secrets --package pg-secrets
+  # The whole workspace, so that the tests are built with the very same features.
+  cargo build --release --workspace
 else
   # Another server than the one the workspace is built against gets a target folder of its own.
   major=$("$pg_config" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')

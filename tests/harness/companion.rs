@@ -1,0 +1,128 @@
+//! The real companion process.
+
+use crate::home::{self, Home};
+use crate::places::companion_binary;
+use crate::{SOON, cluster::Cluster};
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PROCESS: &str = "1-companion";
+
+/// `pg-secrets serve` on a free port.
+#[derive(Debug)]
+pub struct Companion {
+    process: Option<Child>,
+    port: u16,
+    database_url: String,
+    log: PathBuf,
+}
+
+impl Companion {
+    /// Starts one for a cluster, as the login that `Cluster::install` made.
+    #[must_use]
+    pub fn start(cluster: &Cluster) -> Self {
+        let mut companion = Self {
+            process: None,
+            port: free_port(),
+            database_url: database_url(cluster),
+            log: cluster.home().join("companion.log"),
+        };
+        companion.resume(cluster.home());
+        companion
+    }
+
+    /// Starts it again, on the same port.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    pub fn resume(&mut self, home: &Home) {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("the log can be written");
+        let mut command = Command::new(companion_binary());
+        command
+            .arg("serve")
+            .current_dir(home.path())
+            .env("DATABASE_URL", &self.database_url)
+            .env("PG_SECRETS_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("PG_SECRETS_WEBHOOK_ALLOW", "127.0.0.0/8,::1/128")
+            .env("PG_SECRETS_POLL_INTERVAL", "200ms")
+            .env_remove("RUST_LOG")
+            .env_remove("PGPASSWORD")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log);
+        let mut process = command.spawn().expect("the companion is built: make build");
+        home.adopt(PROCESS, process.id());
+        let deadline = Instant::now() + SOON;
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let over = matches!(process.try_wait(), Ok(Some(_))) || Instant::now() > deadline;
+            assert!(!over, "the companion does not start:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.process = Some(process);
+    }
+
+    /// Kills it, as a machine's failure does.
+    pub fn kill9(&mut self) {
+        self.end("KILL");
+    }
+
+    /// Stops it, as an administrator does.
+    pub fn stop(&mut self) {
+        self.end("TERM");
+    }
+
+    fn end(&mut self, signal: &str) {
+        if let Some(mut process) = self.process.take() {
+            home::signal(signal, process.id());
+            home::ended(&mut process);
+        }
+    }
+
+    /// Where it serves.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// DATABASE_URL, as it was given.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// Everything that it has logged.
+    ///
+    /// # Panics
+    /// Where the log cannot be read.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).expect("the log can be read")).into_owned()
+    }
+}
+
+/// The URL of the companion's login: the folder of the socket stands percent-encoded as the host.
+fn database_url(cluster: &Cluster) -> String {
+    let sockets = cluster.sockets();
+    let host: String = sockets
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .map(|byte| format!("%{byte:02x}"))
+        .collect();
+    format!("postgresql://{}@{host}:5432/postgres", crate::COMPANION_LOGIN)
+}
+
+/// A port that nobody listens on. Somebody could take it before we do; the companion then says so.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
+}
