@@ -72,8 +72,7 @@ COMMENT ON FUNCTION control_plane.authenticate(text, jsonb) IS
     'Verifies a token and makes its subject the caller for the rest of the transaction. Trusted logins only.';
 
 -- Lets a role call the functions of this schema, or no longer; called by grant_project and
--- revoke_project as the owner, and by nobody else. Two at once would fail on the same catalogue
--- rows, so they come one after the other.
+-- revoke_project as the owner, under their lock on the grants, and by nobody else.
 CREATE FUNCTION control_plane.set_execute(verb text, role text) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
@@ -82,7 +81,6 @@ DECLARE
     held boolean := pg_catalog.has_schema_privilege(role, 'control_plane', 'USAGE')
         AND pg_catalog.has_function_privilege(role, 'control_plane.get_secret(uuid, text)', 'EXECUTE');
 BEGIN
-    PERFORM pg_catalog.pg_advisory_xact_lock('control_plane.grants'::pg_catalog.regclass::pg_catalog.oid::bigint);
     IF verb OPERATOR(pg_catalog.=) 'grant' AND NOT held THEN
         EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA control_plane TO %I', role);
         EXECUTE pg_catalog.format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA control_plane TO %I', role);

@@ -100,6 +100,16 @@ fn require_manager(session: &Session, caller: &Caller, named: &Named) -> Result<
     Ok(rights)
 }
 
+static LOCK: Statement =
+    Statement::new(c"LOCK TABLE control_plane.grants IN SHARE ROW EXCLUSIVE MODE");
+
+/// Puts changes of grants into an order: whether a role keeps its EXECUTE depends on all of them,
+/// and two at once would fail on the same rows of the catalogue. Readers are not held up.
+fn lock_grants(session: &Session) -> Result<()> {
+    session.run(&LOCK, &[])?;
+    Ok(())
+}
+
 static INSERT: Statement = Statement::new(
     c"INSERT INTO control_plane.grants (kind, grantee, permission, project_id, service, id, granted_by) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT ON CONSTRAINT grants_key DO NOTHING",
 );
@@ -116,6 +126,7 @@ pub(crate) fn grant_project<'s>(
 ) -> Result<Answer<'s>> {
     let named = Named::read(arguments)?;
     let rights = require_manager(session, caller, &named)?;
+    lock_grants(session)?;
     if named.kind == "role" {
         if !identity::role_exists(&named.grantee) {
             return Err(Error::not_found("no such database role"));
@@ -161,6 +172,7 @@ pub(crate) fn revoke_project<'s>(
 ) -> Result<Answer<'s>> {
     let named = Named::read(arguments)?;
     let rights = require_manager(session, caller, &named)?;
+    lock_grants(session)?;
     let removed = {
         let _declared = changes::declare(caller, named.record("grant.revoked", &rights));
         session.run(&DELETE, &named.params())?.affected()
