@@ -1,10 +1,24 @@
-//! End to end.
-use pg_secrets_tests::*;
-#[tokio::test]
-async fn smoke() -> Proof {
-    let app = TestApp::shared().await;
-    let api = app.api();
-    let made = api.post("/api/secrets", serde_json::json!({"project_id": project("smoke"), "name": "a", "value": "b"})).await?.expect(201)?;
-    println!("{made:?}");
-    Ok(())
+//! What pg_secrets promises, each promise proved by a test of its name: on a real Postgres with the
+//! extension, and where REST or webhooks are meant, through the real companion.
+
+mod access;
+mod audit;
+mod churn;
+mod dump;
+mod install;
+mod interop;
+mod key_errors;
+mod life;
+mod misuse;
+mod no_plaintext;
+mod races;
+mod readme;
+mod relay_death;
+mod schema;
+mod webhooks;
+
+/// The length of a fault test: short in `make test`, full in `make soak`.
+fn duration(short: u64, full: u64) -> std::time::Duration {
+    let soak = std::env::var_os("PG_SECRETS_SOAK").is_some();
+    std::time::Duration::from_secs(if soak { full } else { short })
 }

@@ -130,6 +130,11 @@ impl Cluster {
         status.lines().nth(7).is_some_and(|line| line.trim() == "ready")
     }
 
+    /// The key that the next start gives to the server.
+    pub fn give_key(&mut self, key: Key) {
+        self.key = key;
+    }
+
     /// Stops the server as an administrator does.
     pub fn stop(&mut self) {
         self.end("INT");
@@ -219,5 +224,11 @@ impl Cluster {
             login = app::COMPANION_LOGIN
         ))
         .await
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

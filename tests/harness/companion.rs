@@ -107,6 +107,12 @@ impl Companion {
     }
 }
 
+impl Drop for Companion {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
 /// The URL of the companion's login: the folder of the socket stands percent-encoded as the host.
 fn database_url(cluster: &Cluster) -> String {
     let sockets = cluster.sockets();

@@ -26,7 +26,7 @@ pub use home::Home;
 pub use keys::Key;
 pub use places::{companion_binary, extension_library, postgres_binary, repository};
 pub use search::{Needles, files_below};
-pub use session::{Session, SqlError};
+pub use session::{Arguments, Session, SqlError};
 pub use sink::{Received, Sink};
 
 use std::time::{Duration, Instant};
