@@ -136,8 +136,9 @@ say '==> Starting the companion'
 port=8484
 while :; do
   if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+    : >"$companion_log"
     PG_SECRETS_LISTEN=127.0.0.1:$port PG_SECRETS_WEBHOOK_ALLOW=127.0.0.0/8,::1/128 \
-      setsid "$companion" serve >"$companion_log" 2>&1 9>&- </dev/null &
+      setsid "$companion" serve >>"$companion_log" 2>&1 9>&- </dev/null &
     companion_pid=$!
     for _ in {1..100}; do
       kill -0 "$companion_pid" 2>/dev/null || break
