@@ -5,6 +5,7 @@
 
 use pg_secrets_openpgp::Keyring;
 use std::ffi::CStr;
+use std::ops::Range;
 use zeroize::{Zeroize, Zeroizing};
 
 const KEY: &CStr = c"PG_SECRETS_KEY";
@@ -21,6 +22,9 @@ pub(super) fn load() -> Result<Keyring, Reason> {
     let file = take(KEY_FILE);
     let passphrase = take(PASSPHRASE);
     let passphrase_file = take(PASSPHRASE_FILE);
+    // In this order: a process that is not dumpable has a /proc of root's.
+    erase_original();
+    refuse_dumps();
 
     let (material, from) = match (direct, file) {
         (Some(material), None) => (material, "PG_SECRETS_KEY".to_owned()),
@@ -60,6 +64,45 @@ fn read_file(variable: &str, path: &str) -> Result<Zeroizing<Vec<u8>>, Reason> {
     std::fs::read(path)
         .map(Zeroizing::new)
         .map_err(|error| format!("the file that {variable} names ({path}) cannot be read: {error}"))
+}
+
+/// Erases the variables where the kernel shows them, as /proc/PID/environ: the memory that the
+/// process was started with. unsetenv leaves it as it was, and the server works on a copy.
+fn erase_original() {
+    let Some(area) = original_area() else {
+        return;
+    };
+    // SAFETY: the kernel's own account of where this process's first environment lies, which is
+    // the process's to write to; the postmaster has no other thread while it loads libraries.
+    let memory =
+        unsafe { std::slice::from_raw_parts_mut(area.start as *mut u8, area.end - area.start) };
+    for entry in memory.split_mut(|byte| *byte == 0) {
+        for variable in [KEY, KEY_FILE, PASSPHRASE, PASSPHRASE_FILE] {
+            let name = variable.to_bytes();
+            if entry.starts_with(name) && entry.get(name.len()) == Some(&b'=') {
+                entry.zeroize();
+                break;
+            }
+        }
+    }
+}
+
+/// env_start and env_end of /proc/self/stat (proc(5), fields 50 and 51). The fields are counted
+/// behind the program's name, which stands in parentheses and may hold anything.
+fn original_area() -> Option<Range<usize>> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, behind_name) = stat.rsplit_once(')')?;
+    let mut fields = behind_name.split_ascii_whitespace().skip(47);
+    let start = fields.next()?.parse().ok()?;
+    let end = fields.next()?.parse().ok()?;
+    (start != 0 && start < end).then_some(start..end)
+}
+
+/// Keeps the memory of the server, in which the keys lie from now on, from core dumps and from
+/// other processes of the same user (prctl(2), PR_SET_DUMPABLE). Inherited by every backend.
+fn refuse_dumps() {
+    // SAFETY: sets an attribute of the process; a failure leaves it as it was.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
 }
 
 /// Takes a variable out of the environment: a copy of its value, the original erased and unset.
