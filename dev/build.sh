@@ -3,6 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# The other scripts and the tests look for what is built in here.
+export CARGO_TARGET_DIR=$PWD/target
+
 default=$(sed -n 's/^pg15 = "\(.*\)"/\1/p' pgrx.toml)
 pg_config=${PG_CONFIG:-$default}
 

@@ -2,6 +2,7 @@
 # Builds, installs, checks format and lints, and runs every test; ends with one line that sums up.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export CARGO_TARGET_DIR=$PWD/target
 
 say() { printf '\n==> %s\n' "$*"; }
 
@@ -14,8 +15,9 @@ cargo clippy --release --workspace --all-targets --quiet -- -D warnings
 say 'Tests'
 export PG_SECRETS_TEST_PYTHON=$PWD/target/test-venv/bin/python
 if ! "$PG_SECRETS_TEST_PYTHON" -c 'import pysequoia' 2>/dev/null; then
-  python3 -m venv target/test-venv
-  "$PG_SECRETS_TEST_PYTHON" -m pip install --quiet --disable-pip-version-check pysequoia
+  # An OpenPGP program of others, which opens what we sealed.
+  python3 -m venv --clear target/test-venv
+  "$PG_SECRETS_TEST_PYTHON" -m pip install --quiet --disable-pip-version-check pysequoia==0.1.35
 fi
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT

@@ -117,6 +117,17 @@ impl Error {
             .with_hint("Rotate it to give it a new value, or delete it first.")
     }
 
+    /// PT409: somebody made the extension's schema before it.
+    pub(crate) fn schema_exists() -> Self {
+        Self::new(
+            Status::Conflict,
+            "schema \"control_plane\" exists already, and pg_secrets does not adopt what it did not make",
+        )
+        .with_hint(
+            "Look who owns it and what is in it (\\dn+ control_plane), rename or drop it, then run CREATE EXTENSION pg_secrets again.",
+        )
+    }
+
     /// PT410: the version was destroyed.
     pub(crate) fn destroyed(current: Option<Uuid>) -> Self {
         Self::new(

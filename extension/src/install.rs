@@ -12,7 +12,8 @@ use pgrx::pg_sys;
 use std::ffi::CStr;
 
 /// assert_installable: refuses in a database that is not the one of pg_secrets.database, or not
-/// UTF8. That the library is preloaded was checked on the way in.
+/// UTF8, or has the schema already: what somebody planted there would be adopted. That the library
+/// is preloaded was checked on the way in.
 pub(crate) fn assert_installable<'s>(
     _session: &'s Session,
     _caller: &Caller,
@@ -32,6 +33,10 @@ pub(crate) fn assert_installable<'s>(
     if unsafe { pg_sys::GetDatabaseEncoding() } != pg_sys::pg_enc::PG_UTF8 as i32 {
         return Err(Error::unprocessable("pg_secrets needs a database in UTF8")
             .with_hint("Create one with ENCODING 'UTF8' TEMPLATE template0, and set pg_secrets.database to it."));
+    }
+    // SAFETY: a lookup by a valid C string.
+    if unsafe { pg_sys::get_namespace_oid(c"control_plane".as_ptr(), true) } != pg_sys::InvalidOid {
+        return Err(Error::schema_exists());
     }
     wake::launch_at_commit();
     Ok(Answer::Void)

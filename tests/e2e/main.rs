@@ -4,17 +4,21 @@
 mod access;
 mod audit;
 mod churn;
+mod clone;
 mod dump;
+mod gnupg;
 mod install;
 mod interop;
 mod key_errors;
 mod life;
+mod make_run;
 mod misuse;
 mod no_plaintext;
 mod races;
 mod readme;
 mod relay_death;
 mod schema;
+mod tokens;
 mod webhooks;
 
 /// The length of a fault test: short in `make test`, full in `make soak`.

@@ -103,7 +103,8 @@ impl Api {
     /// # Errors
     /// As `get`.
     pub async fn post(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
-        self.call(Method::POST, path, Some(body.to_string()), &[]).await
+        self.call(Method::POST, path, Some(body.to_string()), &[])
+            .await
     }
 
     /// PUT without a body.
@@ -127,7 +128,8 @@ impl Api {
     /// # Errors
     /// As `get`.
     pub async fn post_text(&self, path: &str, body: &str) -> anyhow::Result<Answer> {
-        self.call(Method::POST, path, Some(body.to_owned()), &[]).await
+        self.call(Method::POST, path, Some(body.to_owned()), &[])
+            .await
     }
 
     async fn call(
@@ -160,7 +162,9 @@ impl Api {
             headers,
             body,
         };
-        answer.check().with_context(|| format!("{status} {path}: {}", answer.body))?;
+        answer
+            .check()
+            .with_context(|| format!("{status} {path}: {}", answer.body))?;
         Ok(answer)
     }
 }
@@ -177,7 +181,10 @@ impl Answer {
                 self.header(CONTENT_TYPE.as_str()) == "application/problem+json",
                 "an error that is not problem+json"
             );
-            ensure!(self.body["status"] == self.status, "the body's status differs");
+            ensure!(
+                self.body["status"] == self.status,
+                "the body's status differs"
+            );
             ensure!(
                 !self.text("title").is_empty() && !self.text("detail").is_empty(),
                 "an error without title or detail"

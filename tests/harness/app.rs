@@ -26,12 +26,13 @@ pub struct TestApp {
 }
 
 impl TestApp {
-    /// The one that the tests of a binary share.
+    /// The one that the tests of a binary share. Its companion hardly ever polls, so that what is
+    /// delivered was told of by the database.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<TestApp> = OnceCell::const_new();
         SHARED
             .get_or_init(|| async {
-                let app = Self::start(QUICK).await;
+                let app = Self::start_with(Key::new(), QUICK, "1h").await;
                 app.cluster.home().keep_on_panic();
                 app
             })
@@ -40,18 +41,19 @@ impl TestApp {
 
     /// One of a test's own, with further lines of postgresql.conf and a new key.
     pub async fn start(settings: &str) -> Self {
-        Self::start_with_key(Key::new(), settings).await
+        Self::start_with(Key::new(), settings, "200ms").await
     }
 
     /// The same with a given key.
-    ///
-    /// # Panics
-    /// Where it does not come up.
     pub async fn start_with_key(key: Key, settings: &str) -> Self {
+        Self::start_with(key, settings, "200ms").await
+    }
+
+    async fn start_with(key: Key, settings: &str, poll_interval: &'static str) -> Self {
         let cluster = Cluster::start(key, settings);
         cluster.install().await.expect("the extension installs");
         let token = administrator_token(&cluster).await.expect("a token");
-        let companion = Companion::start(&cluster);
+        let companion = Companion::start(&cluster, poll_interval);
         Self {
             companion,
             cluster,
@@ -98,8 +100,11 @@ impl TestApp {
             )
             .await?;
         }
-        sql.one("SELECT control_plane.create_token($1, $2)", &[&subject, &service])
-            .await
+        sql.one(
+            "SELECT control_plane.create_token($1, $2)",
+            &[&subject, &service],
+        )
+        .await
     }
 
     /// Kills the companion.

@@ -47,12 +47,29 @@ impl Cluster {
         home.folder("sockets");
         let made = home
             .command(&postgres_binary("initdb"))
-            .args(["--username", "postgres", "--auth", "trust", "--encoding", "UTF8"])
-            .args(["--locale", "C.UTF-8", "--data-checksums", "--no-sync", "--pgdata"])
+            .args([
+                "--username",
+                "postgres",
+                "--auth",
+                "trust",
+                "--encoding",
+                "UTF8",
+            ])
+            .args([
+                "--locale",
+                "C.UTF-8",
+                "--data-checksums",
+                "--no-sync",
+                "--pgdata",
+            ])
             .arg(home.join("data"))
             .output()
             .expect("initdb runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         let preload = match preload {
             Preload::Yes => "shared_preload_libraries = 'pg_secrets'\n",
             Preload::No => "",
@@ -114,7 +131,7 @@ impl Cluster {
             if matches!(server.try_wait(), Ok(Some(_))) {
                 break false;
             }
-            if self.accepts() {
+            if self.accepts(server.id()) {
                 break true;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -125,9 +142,12 @@ impl Cluster {
         ready
     }
 
-    fn accepts(&self) -> bool {
+    /// Whether the server with this process id says that it is ready; a server that was killed has
+    /// left such a file behind.
+    fn accepts(&self, pid: u32) -> bool {
         let status = fs::read_to_string(self.home.join("data/postmaster.pid")).unwrap_or_default();
-        status.lines().nth(7).is_some_and(|line| line.trim() == "ready")
+        let lines: Vec<&str> = status.lines().map(str::trim).collect();
+        lines.first() == Some(&pid.to_string().as_str()) && lines.get(7) == Some(&"ready")
     }
 
     /// The key that the next start gives to the server.

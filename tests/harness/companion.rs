@@ -18,17 +18,20 @@ pub struct Companion {
     port: u16,
     database_url: String,
     log: PathBuf,
+    poll_interval: &'static str,
 }
 
 impl Companion {
-    /// Starts one for a cluster, as the login that `Cluster::install` made.
+    /// Starts one for a cluster, as the login that `Cluster::install` made. `poll_interval` is how
+    /// often it looks for deliveries without being woken.
     #[must_use]
-    pub fn start(cluster: &Cluster) -> Self {
+    pub fn start(cluster: &Cluster, poll_interval: &'static str) -> Self {
         let mut companion = Self {
             process: None,
             port: free_port(),
             database_url: database_url(cluster),
             log: cluster.home().join("companion.log"),
+            poll_interval,
         };
         companion.resume(cluster.home());
         companion
@@ -51,7 +54,7 @@ impl Companion {
             .env("DATABASE_URL", &self.database_url)
             .env("PG_SECRETS_LISTEN", format!("127.0.0.1:{}", self.port))
             .env("PG_SECRETS_WEBHOOK_ALLOW", "127.0.0.0/8,::1/128")
-            .env("PG_SECRETS_POLL_INTERVAL", "200ms")
+            .env("PG_SECRETS_POLL_INTERVAL", self.poll_interval)
             .env_remove("RUST_LOG")
             .env_remove("PGPASSWORD")
             .stdin(Stdio::null())
@@ -122,7 +125,10 @@ fn database_url(cluster: &Cluster) -> String {
         .iter()
         .map(|byte| format!("%{byte:02x}"))
         .collect();
-    format!("postgresql://{}@{host}:5432/postgres", crate::COMPANION_LOGIN)
+    format!(
+        "postgresql://{}@{host}:5432/postgres",
+        crate::COMPANION_LOGIN
+    )
 }
 
 /// A port that nobody listens on. Somebody could take it before we do; the companion then says so.

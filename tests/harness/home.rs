@@ -55,7 +55,8 @@ impl Home {
             .tempdir_in(parent)
             .expect("a temporary folder")
             .keep();
-        let account = (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])));
+        let account =
+            (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])));
         let keeper = Command::new("sh")
             .args(["-c", KEEPER])
             .arg(&path)
@@ -186,7 +187,10 @@ fn keep(path: &Path) {
 }
 
 fn id(arguments: &[&str]) -> u32 {
-    let output = Command::new("id").args(arguments).output().expect("id runs");
+    let output = Command::new("id")
+        .args(arguments)
+        .output()
+        .expect("id runs");
     String::from_utf8_lossy(&output.stdout)
         .trim()
         .parse()
@@ -205,7 +209,10 @@ pub(crate) fn signal(name: &str, pid: u32) {
 pub(crate) fn ended(child: &mut Child) {
     let deadline = std::time::Instant::now() + SOON;
     while !matches!(child.try_wait(), Ok(Some(_))) {
-        assert!(std::time::Instant::now() < deadline, "a process does not end");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "a process does not end"
+        );
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }

@@ -32,7 +32,11 @@ impl Key {
             .stdin(Stdio::null())
             .output()
             .expect("the companion is built: make build");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         String::from_utf8(made.stdout).expect("ASCII armor")
     }
 }

@@ -73,7 +73,9 @@ fn escaped(bytes: &[u8]) -> String {
 /// The characters of the base64 of a text that holds `bytes` behind `lead` others, which depend on
 /// `bytes` alone.
 fn base64_core(bytes: &[u8], lead: usize) -> String {
-    let shifted: Vec<u8> = std::iter::repeat_n(0, lead).chain(bytes.iter().copied()).collect();
+    let shifted: Vec<u8> = std::iter::repeat_n(0, lead)
+        .chain(bytes.iter().copied())
+        .collect();
     let encoded = STANDARD_NO_PAD.encode(&shifted);
     let from = (lead * 8).div_ceil(6);
     let to = shifted.len() * 8 / 6;

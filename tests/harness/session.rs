@@ -89,7 +89,11 @@ impl Session {
     ///
     /// # Errors
     /// What the server answers.
-    pub async fn rows(&self, statement: &str, arguments: Arguments<'_>) -> Result<Vec<Row>, SqlError> {
+    pub async fn rows(
+        &self,
+        statement: &str,
+        arguments: Arguments<'_>,
+    ) -> Result<Vec<Row>, SqlError> {
         Ok(self.client.query(statement, arguments).await?)
     }
 

@@ -70,7 +70,9 @@ impl Sink {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let router = Router::new().fallback(receive).with_state(Arc::clone(&shelf));
+        let router = Router::new()
+            .fallback(receive)
+            .with_state(Arc::clone(&shelf));
         let server = tokio::spawn(async move {
             // It serves until it is aborted.
             let _ = axum::serve(listener, router).await;

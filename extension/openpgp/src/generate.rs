@@ -3,6 +3,7 @@
 use crate::keyring::KeyError;
 use sequoia_openpgp::cert::{CertBuilder, CipherSuite};
 use sequoia_openpgp::serialize::SerializeInto;
+use sequoia_openpgp::types::Features;
 use zeroize::Zeroizing;
 
 /// Which kind of key to make.
@@ -21,12 +22,18 @@ pub enum Profile {
 /// Where the library has no randomness or does not know the algorithms.
 pub fn generate(profile: Profile, user_id: &str) -> Result<Zeroizing<String>, KeyError> {
     let failed = |error: sequoia_openpgp::anyhow::Error| KeyError::Generate(error.to_string());
-    let profile = match profile {
-        Profile::Rfc9580 => sequoia_openpgp::Profile::RFC9580,
-        Profile::Rfc4880 => sequoia_openpgp::Profile::RFC4880,
+    let (profile, features) = match profile {
+        Profile::Rfc9580 => (sequoia_openpgp::Profile::RFC9580, Features::sequoia()),
+        // What GnuPG 2.2 knows, and no more: a key that promises SEIPDv2 is sent it.
+        Profile::Rfc4880 => (
+            sequoia_openpgp::Profile::RFC4880,
+            Features::empty().set_seipdv1(),
+        ),
     };
     let (cert, _revocation) = CertBuilder::new()
         .set_profile(profile)
+        .map_err(failed)?
+        .set_features(features)
         .map_err(failed)?
         .set_cipher_suite(CipherSuite::Cv25519)
         .add_userid(user_id)

@@ -1,0 +1,373 @@
+//! Who may do what: nobody anything, until it is given.
+
+use pg_secrets_tests::{COMPANION_LOGIN, Proof, Session, SqlError, TestApp, project};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// A call of every function for a secret `{id}` of project `{p}`, and what it answers somebody who
+/// has no grant. Who may not see a secret is told that there is none.
+const CALLS: [(&str, &str); 22] = [
+    ("create_secret('{p}', 'other', 'a value')", "PT403"),
+    ("get_secret('{id}')", "PT404"),
+    ("get_secret_by_name('{p}', 'name')", "PT404"),
+    ("get_secret_version('{id}', 1)", "PT404"),
+    ("get_secrets('{p}')", "PT403"),
+    ("secret_id('{p}', 'name')", "PT404"),
+    ("list_secrets('{p}')", "PT403"),
+    ("secret_versions('{id}')", "PT404"),
+    ("rotate_secret('{id}', 'a value')", "PT404"),
+    ("delete_secret('{id}')", "PT404"),
+    ("register_consumer('{id}', 'service')", "PT404"),
+    ("create_endpoint('{p}', 'http://127.0.0.1/')", "PT403"),
+    ("claim_deliveries()", "PT403"),
+    ("finish_delivery('{id}', 1, 200)", "PT403"),
+    ("grant_project('somebody', 'read', '{p}')", "PT403"),
+    ("revoke_project('somebody', 'read', '{p}')", "PT403"),
+    ("project_grants('{p}')", "PT403"),
+    ("create_token('somebody')", "PT403"),
+    ("revoke_token('{id}')", "PT403"),
+    ("authenticate('pgs_x')", "PT403"),
+    ("set_execute('grant', 'postgres')", "42501"),
+    ("audit_change()", "0A000"),
+];
+
+struct Secret {
+    project: String,
+    id: Uuid,
+}
+
+async fn secret(sql: &Session) -> Proof<Secret> {
+    let project = project("access");
+    let id = sql
+        .one(
+            "SELECT id FROM control_plane.create_secret($1, 'name', 'a value')",
+            &[&project],
+        )
+        .await?;
+    Ok(Secret { project, id })
+}
+
+/// A login of a fresh name.
+async fn login(sql: &Session) -> Proof<String> {
+    let name = format!("login_{}", Uuid::new_v4().simple());
+    sql.run(&format!("CREATE ROLE {name} LOGIN")).await?;
+    Ok(name)
+}
+
+async fn call(sql: &Session, call: &str, secret: &Secret) -> Result<(), SqlError> {
+    let call = call
+        .replace("{p}", &secret.project)
+        .replace("{id}", &secret.id.to_string());
+    sql.run(&format!("SELECT control_plane.{call}")).await
+}
+
+fn assert_refused(outcome: Result<(), SqlError>, state: &str, what: &str) {
+    match outcome {
+        Ok(()) => panic!("not refused: {what}"),
+        Err(error) => assert_eq!(error.state, state, "{what}: {error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_role_without_grants_can_do_nothing() -> Proof {
+    let app = TestApp::shared().await;
+    let admin = app.sql().await?;
+    let secret = secret(&admin).await?;
+    let name = login(&admin).await?;
+    let stranger = app.cluster.connect(&name, "postgres").await?;
+
+    let functions: Vec<String> = admin
+        .all(
+            "SELECT proname::text FROM pg_proc WHERE pronamespace = 'control_plane'::regnamespace",
+            &[],
+        )
+        .await?;
+    let known = |call: &&str| call.split('(').next().unwrap_or_default().to_owned();
+    let called: BTreeSet<String> = CALLS.iter().map(|(call, _)| known(call)).collect();
+    assert_eq!(functions.into_iter().collect::<BTreeSet<_>>(), called);
+
+    for (text, _) in CALLS {
+        assert_refused(call(&stranger, text, &secret).await, "42501", text);
+    }
+    let tables: Vec<String> = admin
+        .all(
+            "SELECT oid::regclass::text FROM pg_class
+             WHERE relnamespace = 'control_plane'::regnamespace AND relkind IN ('r', 'v')",
+            &[],
+        )
+        .await?;
+    assert!(tables.len() >= 10);
+    for table in &tables {
+        let refused = stranger.refused(&format!("SELECT FROM {table}"), &[]).await;
+        assert_eq!(refused.state, "42501", "{table}");
+    }
+
+    // With every privilege that Postgres itself asks for, and still no grant of ours.
+    admin
+        .run(&format!(
+            "GRANT USAGE ON SCHEMA control_plane TO {name};
+             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA control_plane TO {name};
+             REVOKE EXECUTE ON FUNCTION control_plane.set_execute(text, text) FROM {name}"
+        ))
+        .await?;
+    for (text, state) in CALLS
+        .into_iter()
+        .filter(|(text, _)| !text.starts_with("audit_change"))
+    {
+        assert_refused(call(&stranger, text, &secret).await, state, text);
+    }
+    for table in &tables {
+        let refused = stranger.refused(&format!("SELECT FROM {table}"), &[]).await;
+        assert_eq!(refused.state, "42501", "{table}");
+    }
+    let value: String = admin
+        .one(
+            "SELECT value FROM control_plane.get_secret($1)",
+            &[&secret.id],
+        )
+        .await?;
+    assert_eq!(value, "a value");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_secret_that_one_may_not_see_answers_as_one_that_is_not_there() -> Proof {
+    let app = TestApp::shared().await;
+    let admin = app.sql().await?;
+    let own = secret(&admin).await?;
+    let hidden = secret(&admin).await?;
+    let absent = Secret {
+        project: project("absent"),
+        id: Uuid::new_v4(),
+    };
+    let name = login(&admin).await?;
+    admin
+        .rows(
+            "SELECT control_plane.grant_project($1, 'read', $2)",
+            &[&name, &own.project],
+        )
+        .await?;
+    let reader = app.cluster.connect(&name, "postgres").await?;
+    for (text, _) in CALLS.into_iter().filter(|(_, state)| *state == "PT404") {
+        let at_hidden = call(&reader, text, &hidden).await.expect_err(text);
+        let at_absent = call(&reader, text, &absent).await.expect_err(text);
+        assert_eq!(at_hidden.state, "PT404", "{text}: {at_hidden:?}");
+        assert_eq!(at_hidden, at_absent, "{text}");
+    }
+    let value: String = reader
+        .one("SELECT value FROM control_plane.get_secret($1)", &[&own.id])
+        .await?;
+    assert_eq!(value, "a value");
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_permission_allows_its_own_and_nothing_else() -> Proof {
+    let app = TestApp::shared().await;
+    let admin = app.sql().await?;
+    let allowed: [(&str, &[&str]); 6] = [
+        ("list", &["list_secrets('{p}')", "secret_versions('{id}')"]),
+        (
+            "read",
+            &[
+                "get_secret('{id}')",
+                "get_secret_by_name('{p}', 'name')",
+                "get_secret_version('{id}', 1)",
+                "get_secrets('{p}')",
+            ],
+        ),
+        (
+            "write",
+            &[
+                "create_secret('{p}', 'other', 'a value')",
+                "rotate_secret('{id}', 'a value')",
+            ],
+        ),
+        ("delete", &["delete_secret('{id}')"]),
+        (
+            "manage",
+            &[
+                "register_consumer('{id}', 'service')",
+                "create_endpoint('{p}', 'http://127.0.0.1/')",
+                "grant_project('somebody', 'read', '{p}')",
+                "revoke_project('somebody', 'read', '{p}')",
+                "project_grants('{p}')",
+            ],
+        ),
+        ("audit", &[]),
+    ];
+    for (permission, own) in allowed {
+        let name = login(&admin).await?;
+        let secret = secret(&admin).await?;
+        admin
+            .rows(
+                "SELECT control_plane.grant_project($1, $2, $3)",
+                &[&name, &permission, &secret.project],
+            )
+            .await?;
+        let holder = app.cluster.connect(&name, "postgres").await?;
+        for (text, _) in CALLS
+            .into_iter()
+            .filter(|(text, _)| !text.starts_with("audit_change"))
+        {
+            holder.run("BEGIN").await?;
+            let outcome = call(&holder, text, &secret).await;
+            holder.run("ROLLBACK").await?;
+            let seen = text.starts_with("secret_id") && permission != "audit";
+            match outcome {
+                Ok(()) => assert!(own.contains(&text) || seen, "{permission} allows {text}"),
+                Err(error) => {
+                    assert!(
+                        !own.contains(&text) && !seen,
+                        "{permission}: {text}: {error:?}"
+                    );
+                    let states = ["PT403", "PT404", "42501"];
+                    assert!(states.contains(&error.state.as_str()), "{text}: {error:?}");
+                }
+            }
+        }
+        // And in no other project.
+        let elsewhere = self::secret(&admin).await?;
+        for (text, _) in CALLS
+            .into_iter()
+            .filter(|(text, _)| !text.starts_with("audit_change"))
+        {
+            assert!(
+                call(&holder, text, &elsewhere).await.is_err(),
+                "{permission}: {text}"
+            );
+        }
+        admin
+            .rows(
+                "SELECT control_plane.revoke_project($1, $2, $3)",
+                &[&name, &permission, &secret.project],
+            )
+            .await?;
+        let refused = call(&holder, "get_secret('{id}')", &secret).await;
+        assert_refused(refused, "42501", "a grant that was taken back");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_trusted_login_has_no_rights_before_it_authenticates() -> Proof {
+    let app = TestApp::shared().await;
+    let admin = app.sql().await?;
+    let secret = secret(&admin).await?;
+    let trusted = app.cluster.connect(COMPANION_LOGIN, "postgres").await?;
+    let of_relay = [
+        "claim_deliveries",
+        "finish_delivery",
+        "authenticate",
+        "audit_change",
+        "set_execute",
+    ];
+    for (text, _) in CALLS {
+        if of_relay.iter().any(|name| text.starts_with(name)) {
+            continue;
+        }
+        assert_refused(call(&trusted, text, &secret).await, "PT401", text);
+    }
+    let refused = call(&trusted, "authenticate('pgs_x')", &secret).await;
+    assert_refused(refused, "PT401", "a token that is none");
+    // An authentication ends with its transaction.
+    trusted
+        .rows("SELECT control_plane.authenticate($1)", &[&app.token])
+        .await?;
+    let refused = call(&trusted, "get_secret('{id}')", &secret).await;
+    assert_refused(refused, "PT401", "the next transaction");
+    Ok(())
+}
+
+#[tokio::test]
+async fn roles_that_a_trusted_login_sets_change_neither_rights_nor_actor() -> Proof {
+    let app = TestApp::shared().await;
+    let admin = app.sql().await?;
+    let secret = secret(&admin).await?;
+    let token = app
+        .token_for("reader of roles", &["read"], &secret.project, None)
+        .await?;
+    let power = login(&admin).await?;
+    admin
+        .rows(
+            "SELECT control_plane.grant_project($1, 'write', $2)",
+            &[&power, &secret.project],
+        )
+        .await?;
+    admin
+        .run(&format!("GRANT {power} TO {COMPANION_LOGIN}"))
+        .await?;
+    let trusted = app.cluster.connect(COMPANION_LOGIN, "postgres").await?;
+    for set in [
+        format!("SET ROLE {power}"),
+        format!("SET LOCAL ROLE {power}"),
+        "RESET ROLE".to_owned(),
+        "SET SESSION AUTHORIZATION DEFAULT".to_owned(),
+        format!(
+            "SET LOCAL request.jwt.claims TO '{{\"sub\": \"admin@local\", \"role\": \"{power}\"}}'"
+        ),
+    ] {
+        trusted.run("BEGIN").await?;
+        trusted
+            .rows("SELECT control_plane.authenticate($1)", &[&token])
+            .await?;
+        trusted.run(&set).await?;
+        call(&trusted, "get_secret('{id}')", &secret).await?;
+        trusted.run("SAVEPOINT s").await?;
+        let refused = call(&trusted, "rotate_secret('{id}', 'stolen')", &secret).await;
+        assert_refused(refused, "PT403", &set);
+        trusted.run("ROLLBACK TO s").await?;
+        // Another subject cannot take the transaction over.
+        let refused = trusted
+            .refused("SELECT control_plane.authenticate($1)", &[&app.token])
+            .await;
+        assert_eq!(refused.state, "PT403", "{set}: {refused:?}");
+        trusted.run("ROLLBACK TO s; COMMIT; RESET ROLE").await?;
+    }
+    let actors: Vec<String> = admin
+        .all(
+            "SELECT DISTINCT actor FROM control_plane.audit_logs
+             WHERE secret_id = $1 AND action = 'secret.accessed'",
+            &[&secret.id],
+        )
+        .await?;
+    assert_eq!(actors, ["reader of roles"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_definers_function_acts_with_its_owners_grants() -> Proof {
+    let app = TestApp::shared().await;
+    let admin = app.sql().await?;
+    let secret = secret(&admin).await?;
+    let owner = login(&admin).await?;
+    let user = login(&admin).await?;
+    admin
+        .rows(
+            "SELECT control_plane.grant_project($1, 'read', $2)",
+            &[&owner, &secret.project],
+        )
+        .await?;
+    let function = format!("public.read_{}", Uuid::new_v4().simple());
+    admin
+        .run(&format!(
+            "CREATE FUNCTION {function}(id uuid) RETURNS text LANGUAGE sql SECURITY DEFINER
+                 SET search_path = pg_catalog, pg_temp
+                 AS 'SELECT value FROM control_plane.get_secret(id)';
+             ALTER FUNCTION {function}(uuid) OWNER TO {owner}"
+        ))
+        .await?;
+    let session = app.cluster.connect(&user, "postgres").await?;
+    let value: String = session
+        .one(&format!("SELECT {function}($1)"), &[&secret.id])
+        .await?;
+    assert_eq!(value, "a value");
+    let actor: String = admin
+        .one(
+            "SELECT actor FROM control_plane.audit_logs WHERE secret_id = $1 AND action = 'secret.accessed'",
+            &[&secret.id],
+        )
+        .await?;
+    assert_eq!(actor, user);
+    Ok(())
+}

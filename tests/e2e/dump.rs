@@ -1,0 +1,162 @@
+//! pg_dump takes everything along, and a restore brings it back unchanged.
+
+use pg_secrets_tests::{COMPANION_LOGIN, Cluster, Key, Proof, Session, TestApp};
+use serde_json::{Value, json};
+use std::path::Path;
+use uuid::Uuid;
+
+/// The rows of every table, as JSON, by table.
+async fn contents(sql: &Session) -> Proof<Vec<(String, Vec<Value>)>> {
+    let tables: Vec<String> = sql
+        .all(
+            "SELECT relname::text FROM pg_class
+             WHERE relnamespace = 'control_plane'::regnamespace AND relkind = 'r' ORDER BY 1",
+            &[],
+        )
+        .await?;
+    let mut contents = Vec::new();
+    for table in tables {
+        let statement = format!(
+            "SELECT to_jsonb(t) FROM control_plane.{table} AS t
+             WHERE to_jsonb(t)->>'action' IS DISTINCT FROM 'audit.direct_change'
+             ORDER BY to_jsonb(t)::text"
+        );
+        contents.push((table, sql.all(&statement, &[]).await?));
+    }
+    Ok(contents)
+}
+
+fn run(cluster: &Cluster, program: &str, arguments: &[&str], file: &Path) {
+    let output = cluster
+        .client(program)
+        .args(arguments)
+        .arg(file)
+        .output()
+        .expect("the client runs");
+    assert!(
+        output.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[tokio::test]
+async fn a_dump_restored_into_an_empty_server_with_the_same_key_is_the_same() -> Proof {
+    let key = Key::new();
+    let app = TestApp::start_with_key(key.clone(), "fsync = off").await;
+    let api = app.api();
+    for name in ["alive", "gone"] {
+        let made = api
+            .post(
+                "/api/secrets",
+                json!({"project_id": "p", "name": name, "value": format!("{name} 1")}),
+            )
+            .await?
+            .expect(201)?;
+        api.get_as("worker", &format!("/api/secrets/{}", made.id()))
+            .await?
+            .expect(200)?;
+        api.post(
+            &format!("/api/secrets/{}/rotate", made.id()),
+            json!({"value": format!("{name} 2"), "grace": "P1D"}),
+        )
+        .await?
+        .expect(201)?;
+    }
+    api.post(
+        "/api/webhooks",
+        json!({"project_id": "p", "service": "other", "url": "http://127.0.0.1:9/"}),
+    )
+    .await?
+    .expect(201)?;
+    let sql = app.sql().await?;
+    sql.rows(
+        "SELECT control_plane.delete_secret(control_plane.secret_id('p', 'gone'))",
+        &[],
+    )
+    .await?;
+    let old: Uuid = sql
+        .one(
+            "SELECT id FROM control_plane.secrets WHERE name = 'alive' AND version = 1",
+            &[],
+        )
+        .await?;
+    let before = contents(&sql).await?;
+    assert!(
+        before.iter().filter(|(_, rows)| !rows.is_empty()).count() >= 7,
+        "{before:?}"
+    );
+
+    let folder = tempfile::tempdir()?;
+    for (format, flag) in [("custom", "--format=custom"), ("plain", "--format=plain")] {
+        let file = folder.path().join(format);
+        run(&app.cluster, "pg_dump", &[flag, "--file"], &file);
+        let restored = Cluster::start(key.clone(), "fsync = off");
+        let sql = restored.sql().await?;
+        // Roles are the cluster's, not the database's: pg_dumpall --roles-only takes them along.
+        sql.run(&format!("CREATE ROLE {COMPANION_LOGIN} LOGIN"))
+            .await?;
+        if format == "custom" {
+            run(
+                &restored,
+                "pg_restore",
+                &["--exit-on-error", "--dbname=postgres"],
+                &file,
+            );
+        } else {
+            run(
+                &restored,
+                "psql",
+                &["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file"],
+                &file,
+            );
+        }
+        let sql = restored.sql().await?;
+        assert_eq!(contents(&sql).await?, before, "{format}");
+        let on_top: i64 = sql
+            .one(
+                "SELECT count(*) FROM control_plane.audit_logs WHERE action = 'audit.direct_change'",
+                &[],
+            )
+            .await?;
+        assert!((1..20).contains(&on_top), "{on_top} records of the restore");
+        let events: i64 = sql
+            .one("SELECT count(*) FROM control_plane.outbox", &[])
+            .await?;
+        let rows = before.iter().find(|(table, _)| table == "outbox");
+        assert_eq!(events, rows.map_or(0, |(_, rows)| rows.len() as i64));
+
+        let value: String = sql
+            .one(
+                "SELECT value FROM control_plane.get_secret_by_name('p', 'alive')",
+                &[],
+            )
+            .await?;
+        assert_eq!(value, "alive 2");
+        let value: String = sql
+            .one("SELECT value FROM control_plane.get_secret($1)", &[&old])
+            .await?;
+        assert_eq!(value, "alive 1");
+        let version: i32 = sql
+            .one(
+                "SELECT version FROM control_plane.rotate_secret(control_plane.secret_id('p', 'alive'), 'alive 3')",
+                &[],
+            )
+            .await?;
+        assert_eq!(version, 3);
+        let version: i32 = sql
+            .one(
+                "SELECT version FROM control_plane.create_secret('p', 'gone', 'back')",
+                &[],
+            )
+            .await?;
+        assert_eq!(version, 3);
+        // The companion's login and its token work as before.
+        let trusted = restored.connect(COMPANION_LOGIN, "postgres").await?;
+        let subject: String = trusted
+            .one("SELECT control_plane.authenticate($1)", &[&app.token])
+            .await?;
+        assert_eq!(subject, "admin@local");
+    }
+    Ok(())
+}
