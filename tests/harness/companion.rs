@@ -18,6 +18,7 @@ pub struct Companion {
     port: u16,
     database_url: String,
     log: PathBuf,
+    pid_file: PathBuf,
     poll_interval: &'static str,
 }
 
@@ -31,6 +32,7 @@ impl Companion {
             port: free_port(),
             database_url: database_url(cluster),
             log: cluster.home().join("companion.log"),
+            pid_file: PathBuf::new(),
             poll_interval,
         };
         companion.resume(cluster.home());
@@ -61,7 +63,7 @@ impl Companion {
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
         let mut process = command.spawn().expect("the companion is built: make build");
-        home.adopt(PROCESS, process.id());
+        self.pid_file = home.adopt(PROCESS, process.id());
         let deadline = Instant::now() + SOON;
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             let over = matches!(process.try_wait(), Ok(Some(_))) || Instant::now() > deadline;
@@ -85,6 +87,7 @@ impl Companion {
         if let Some(mut process) = self.process.take() {
             home::signal(signal, process.id());
             home::ended(&mut process);
+            let _ = fs::remove_file(&self.pid_file);
         }
     }
 

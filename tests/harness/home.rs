@@ -141,8 +141,9 @@ impl Home {
     }
 
     /// Tells the keeper of a process, under a name that sorts in the order of stopping.
-    pub fn adopt(&self, name: &str, pid: u32) {
-        self.write(&format!("pids/{name}"), pid.to_string());
+    /// Answers the file to remove once the process has ended: its id may be another's by then.
+    pub fn adopt(&self, name: &str, pid: u32) -> PathBuf {
+        self.write(&format!("pids/{name}"), pid.to_string())
     }
 
     /// Tells the keeper that the process of this name has ended.
