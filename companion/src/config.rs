@@ -127,7 +127,7 @@ impl Config {
             None => match std::env::var("DATABASE_URL").map(SecretText::new) {
                 Ok(url) if !url.expose().is_empty() => database_url::parse(&url)?,
                 Ok(_) | Err(std::env::VarError::NotPresent) => bail!(
-                    "DATABASE_URL is not set; for example postgresql://pg_secrets_companion@localhost/app"
+                    "DATABASE_URL is not set; for example postgresql://secrets_companion@localhost/app"
                 ),
                 Err(std::env::VarError::NotUnicode(_)) => bail!("DATABASE_URL is not UTF-8"),
             },

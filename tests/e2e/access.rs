@@ -267,6 +267,9 @@ async fn a_trusted_login_has_no_rights_before_it_authenticates() -> Proof {
             continue;
         }
         assert_refused(call(&trusted, text, &secret).await, "PT401", text);
+        // What is not there must not be told apart by somebody who is nobody.
+        let missing = text.replace("{id}", "00000000-0000-7000-8000-000000000000");
+        assert_refused(call(&trusted, &missing, &secret).await, "PT401", &missing);
     }
     let refused = call(&trusted, "authenticate('pgs_x')", &secret).await;
     assert_refused(refused, "PT401", "a token that is none");

@@ -99,6 +99,16 @@ impl Caller {
         })
     }
 
+    /// Refuses a trusted login that has authenticated nobody yet.
+    pub(crate) fn require_known(&self) -> Result<()> {
+        if self.rights_of == RightsOf::Nobody {
+            return Err(Error::unauthenticated("nobody is authenticated").with_hint(
+                "A trusted login calls control_plane.authenticate(token) first, in the same transaction.",
+            ));
+        }
+        Ok(())
+    }
+
     /// Whether the rights are those of a superuser of the database.
     pub(crate) fn is_superuser(&self) -> bool {
         match self.rights_of {

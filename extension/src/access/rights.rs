@@ -75,6 +75,7 @@ static OF_SUBJECT: Statement = Statement::new(
 impl Rights {
     /// Looks up what `caller` may do in `project`. `None` asks for what holds in every project.
     pub(crate) fn of(session: &Session, caller: &Caller, project: Option<&str>) -> Result<Self> {
+        caller.require_known()?;
         if caller.is_superuser() {
             return Ok(Self {
                 administrator: true,
@@ -89,11 +90,7 @@ impl Rights {
                 &OF_SUBJECT,
                 &[Param::Text(Some(subject)), Param::Text(project)],
             )?,
-            RightsOf::Nobody => {
-                return Err(Error::unauthenticated("nobody is authenticated").with_hint(
-                    "A trusted login calls control_plane.authenticate(token) first, in the same transaction.",
-                ));
-            }
+            RightsOf::Nobody => return Err(Error::internal("a caller that is not known")),
         };
         Self::read(rows)
     }

@@ -2,7 +2,7 @@
 
 use crate::access::identity::Caller;
 use crate::access::names::check_service;
-use crate::access::rights::{Permission, Rights};
+use crate::access::rights::Permission;
 use crate::audit::changes;
 use crate::audit::record::Record;
 use crate::backend::answer::Answer;
@@ -25,10 +25,8 @@ pub(crate) fn register_consumer<'s>(
     let any_id = arguments.required_uuid(0, "secret_id")?;
     let service = arguments.required_text(1, "service")?;
     check_service(&service)?;
-    let found = version::by_id(session, any_id)?.ok_or_else(Error::no_such_secret)?;
-    let named = Version::read(&found)?;
-    let rights = Rights::of(session, caller, Some(&named.project_id))?;
-    rights.require_on_secret(Permission::Manage)?;
+    let permitted = version::permitted(session, caller, any_id, Permission::Manage)?;
+    let (named, rights) = (permitted.version, permitted.rights);
     version::lock_name(session, &named.project_id, &named.name)?
         .ok_or_else(Error::no_such_secret)?;
     let found = version::by_id(session, any_id)?.ok_or_else(Error::no_such_secret)?;

@@ -2,7 +2,7 @@
 
 use crate::access::identity::Caller;
 use crate::access::names::check_reason;
-use crate::access::rights::{Permission, Rights};
+use crate::access::rights::Permission;
 use crate::audit::changes;
 use crate::audit::record::Record;
 use crate::backend::answer::{Answer, Composite};
@@ -34,10 +34,8 @@ pub(crate) fn delete_secret<'s>(
     let any_id = arguments.required_uuid(0, "secret_id")?;
     let reason = arguments.text(1);
     check_reason(reason.as_deref())?;
-    let found = version::by_id(session, any_id)?.ok_or_else(Error::no_such_secret)?;
-    let named = Version::read(&found)?;
-    let rights = Rights::of(session, caller, Some(&named.project_id))?;
-    rights.require_on_secret(Permission::Delete)?;
+    let permitted = version::permitted(session, caller, any_id, Permission::Delete)?;
+    let (named, rights) = (permitted.version, permitted.rights);
 
     version::lock_name(session, &named.project_id, &named.name)?
         .ok_or_else(Error::no_such_secret)?;

@@ -35,9 +35,7 @@ pub(crate) fn secret_versions<'s>(
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let id = arguments.required_uuid(0, "secret_id")?;
-    let found = version::by_id(session, id)?.ok_or_else(Error::no_such_secret)?;
-    let named = Version::read(&found)?;
-    Rights::of(session, caller, Some(&named.project_id))?.require_on_secret(Permission::List)?;
+    let named = version::permitted(session, caller, id, Permission::List)?.version;
     let rows = session.run(&VERSIONS, &[Param::Uuid(Some(named.chain_id))])?;
     Ok(Answer::Rows(rows))
 }

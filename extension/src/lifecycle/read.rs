@@ -22,13 +22,8 @@ pub(crate) fn get_secret<'s>(
     let id = arguments.required_uuid(0, "secret_id")?;
     let service = service_argument(arguments, 1)?;
     keyring::require()?;
-    let row = version::by_id(session, id)?;
-    let named = row.as_ref().map(Version::read).transpose()?;
-    let reader = match &named {
-        Some(version) => Reader::on_secret(session, caller, &version.project_id, service)?,
-        None => return Err(Error::no_such_secret()),
-    };
-    reader.read(session, row)
+    let permitted = version::permitted(session, caller, id, Permission::Read)?;
+    Reader::new(caller, &permitted.rights, service)?.read(session, Some(permitted.row))
 }
 
 /// get_secret_by_name: the current version of a name, or the one with the number given.
@@ -42,7 +37,9 @@ pub(crate) fn get_secret_by_name<'s>(
     let number = arguments.integer(2);
     let service = service_argument(arguments, 3)?;
     keyring::require()?;
-    let reader = Reader::on_secret(session, caller, &project, service)?;
+    let rights = Rights::of(session, caller, Some(&project))?;
+    rights.require_on_secret(Permission::Read)?;
+    let reader = Reader::new(caller, &rights, service)?;
     let row = match number {
         Some(number) => version::by_number(session, &project, &name, number)?,
         None => version::current(session, &project, &name)?,
@@ -60,9 +57,9 @@ pub(crate) fn get_secret_version<'s>(
     let number = arguments.integer(1).ok_or_else(|| Error::null("version"))?;
     let service = service_argument(arguments, 2)?;
     keyring::require()?;
-    let found = version::by_id(session, id)?.ok_or_else(Error::no_such_secret)?;
-    let named = Version::read(&found)?;
-    let reader = Reader::on_secret(session, caller, &named.project_id, service)?;
+    let permitted = version::permitted(session, caller, id, Permission::Read)?;
+    let named = permitted.version;
+    let reader = Reader::new(caller, &permitted.rights, service)?;
     let row = version::by_number(session, &named.project_id, &named.name, number)?;
     // The same name may have been another secret once.
     let same_chain = |row: &Row<'_>| Version::read(row).is_ok_and(|v| v.chain_id == named.chain_id);
@@ -126,14 +123,7 @@ struct Reader<'c> {
 }
 
 impl<'c> Reader<'c> {
-    fn on_secret(
-        session: &Session,
-        caller: &'c Caller,
-        project: &str,
-        service: Option<String>,
-    ) -> Result<Self> {
-        let rights = Rights::of(session, caller, Some(project))?;
-        rights.require_on_secret(Permission::Read)?;
+    fn new(caller: &'c Caller, rights: &Rights, service: Option<String>) -> Result<Self> {
         Ok(Self {
             caller,
             service: rights.reading_service(caller, service.as_deref())?,

@@ -2,7 +2,7 @@
 
 use crate::access::identity::Caller;
 use crate::access::names::check_reason;
-use crate::access::rights::{Permission, Rights};
+use crate::access::rights::Permission;
 use crate::audit::changes;
 use crate::audit::record::Record;
 use crate::backend::answer::{Answer, Composite};
@@ -38,10 +38,8 @@ pub(crate) fn rotate_secret<'s>(
     check_reason(reason.as_deref())?;
     let grace = grace::of_rotation(arguments.interval(3))?;
 
-    let found = version::by_id(session, old_id)?.ok_or_else(Error::no_such_secret)?;
-    let named = Version::read(&found)?;
-    let rights = Rights::of(session, caller, Some(&named.project_id))?;
-    rights.require_on_secret(Permission::Write)?;
+    let permitted = version::permitted(session, caller, old_id, Permission::Write)?;
+    let (named, rights) = (permitted.version, permitted.rights);
     let value = value::check(arguments.secret(1))?;
 
     // Sealed before the lock is taken: the others of a race wait for the lock, not for this.

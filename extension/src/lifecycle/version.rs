@@ -1,5 +1,7 @@
 //! Finding versions, and the lock that puts all changes of one name into an order.
 
+use crate::access::identity::Caller;
+use crate::access::rights::{Permission, Rights};
 use crate::backend::session::{Param, Row, Rows, Session, Statement};
 use crate::error::{Error, Result};
 use uuid::Uuid;
@@ -58,6 +60,33 @@ static BY_ID: Statement =
 /// The version with this id, deleted or not.
 pub(crate) fn by_id(session: &Session, id: Uuid) -> Result<Option<Row<'_>>> {
     Ok(session.run(&BY_ID, &[Param::Uuid(Some(id))])?.first())
+}
+
+/// A version that the caller may do something with, and all else that it may do in that project.
+pub(crate) struct Permitted<'s> {
+    pub(crate) row: Row<'s>,
+    pub(crate) version: Version,
+    pub(crate) rights: Rights,
+}
+
+/// The version with this id, deleted or not, for a caller who has `permission` on its project. To
+/// anybody else it answers as if it did not exist.
+pub(crate) fn permitted<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    id: Uuid,
+    permission: Permission,
+) -> Result<Permitted<'s>> {
+    caller.require_known()?;
+    let row = by_id(session, id)?.ok_or_else(Error::no_such_secret)?;
+    let version = Version::read(&row)?;
+    let rights = Rights::of(session, caller, Some(&version.project_id))?;
+    rights.require_on_secret(permission)?;
+    Ok(Permitted {
+        row,
+        version,
+        rights,
+    })
 }
 
 /// The version with this id as one answers it: without the message.
