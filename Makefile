@@ -13,7 +13,7 @@ run: ## Start a private Postgres with the extension, and the companion; install 
 	@dev/prerequisites.sh
 	@dev/build.sh
 	@dev/install.sh
-	@dev/run.sh
+	@env --default-signal=INT dev/run.sh
 
 test: ## Run everything that the continuous integration runs
 	@dev/prerequisites.sh --for-tests
@@ -23,7 +23,8 @@ build: ## Build the extension and the companion
 	@dev/prerequisites.sh
 	@dev/build.sh
 
-install: ## Install the extension into the server of PG_CONFIG=…
+install: ## Install extension and companion beside the server of PG_CONFIG=…
+	@dev/prerequisites.sh
 	@PG_CONFIG='$(PG_CONFIG)' dev/build.sh
 	@PG_CONFIG='$(PG_CONFIG)' dev/install.sh
 

@@ -13,6 +13,7 @@ if [[ $pg_config != "$default" ]]; then
 fi
 library_folder=$("$pg_config" --pkglibdir)
 extension_folder=$("$pg_config" --sharedir)/extension
+program_folder=$("$pg_config" --bindir)
 
 script=$(mktemp)
 trap 'rm -f "$script"' EXIT
@@ -20,6 +21,10 @@ cat sql/*.sql >"$script"
 
 as_root=()
 if [[ ! -w $library_folder || ! -w $extension_folder ]] && ((EUID != 0)); then
+  command -v sudo >/dev/null || {
+    printf 'To be run by root, who may write to %s and %s.\n' "$library_folder" "$extension_folder" >&2
+    exit 1
+  }
   as_root=(sudo)
 fi
 
@@ -31,10 +36,11 @@ put() { # mode, source, target
   installed=1
 }
 put 755 "$library" "$library_folder/pg_secrets.so"
+put 755 target/release/pg-secrets "$program_folder/pg-secrets"
 put 644 extension/pg_secrets.control "$extension_folder/pg_secrets.control"
 put 644 "$script" "$extension_folder/pg_secrets--0.1.0.sql"
 
 if ((installed)); then
-  printf '==> Installed into %s and %s\n' "$library_folder" "$extension_folder" >&2
+  printf '==> Installed into %s, %s and %s\n' "$library_folder" "$extension_folder" "$program_folder" >&2
   printf '    A server that had it loaded takes the new library with its next restart.\n' >&2
 fi

@@ -16,10 +16,15 @@ command -v cargo >/dev/null || {
 }
 
 command -v dpkg-query >/dev/null || {
-  say 'This is not a Debian system. Install, by its own means, what these Debian packages hold:'
-  say "  ${packages[*]}"
-  say 'and name the server in pgrx.toml and with PG_CONFIG=…'
-  exit 1
+  # Not a Debian system: what is there is taken as it is.
+  for program in clang pkg-config curl "$(sed -n 's/^pg15 = "\(.*\)"/\1/p' "$(dirname "$0")/../pgrx.toml")"; do
+    command -v "$program" >/dev/null && continue
+    say "There is no $program. Install, by this system's own means, what these Debian packages hold:"
+    say "  ${packages[*]}"
+    say 'and name the pg_config of the server in pgrx.toml.'
+    exit 1
+  done
+  exit 0
 }
 
 missing=()

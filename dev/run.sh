@@ -120,6 +120,7 @@ if [[ -z $(sql --command "SELECT 1 FROM pg_extension WHERE extname = 'pg_secrets
 CREATE ROLE secrets_companion LOGIN;
 GRANT USAGE ON SCHEMA control_plane TO secrets_companion;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA control_plane TO secrets_companion;
+REVOKE EXECUTE ON FUNCTION control_plane.set_execute, control_plane.audit_change FROM secrets_companion;
 SELECT FROM control_plane.grant_project('admin@local', 'admin', kind => 'subject');
 SQL
   printf '%s' "$script" >"$base/script.sha256"
@@ -190,5 +191,11 @@ say "  logs       $log"
 say "             $companion_log"
 say '  Ctrl-C stops it and keeps the data.'
 
-wait "$companion_pid" || true
+postmaster=$(head -n 1 "$data/postmaster.pid")
+while kill -0 "$companion_pid" 2>/dev/null; do
+  [[ -d /proc/$postmaster ]] || fail "Postgres ended by itself; its log: $log"
+  # In the background, so that a signal is acted upon at once.
+  sleep 1 9>&- &
+  wait $! || true
+done
 fail "The companion ended by itself; its log: $companion_log"

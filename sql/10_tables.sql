@@ -145,7 +145,9 @@ ALTER TABLE control_plane.endpoints
     ALTER COLUMN secret_encrypted SET STATISTICS 0;
 
 -- One row per event and endpoint. A claim holds the row until leased_until by the database's
--- clock; attempts is also the claim's fence: only the claim that counted it may finish it.
+-- clock; attempts is also the claim's fence: only the claim that counted it may finish it. No
+-- foreign key to the endpoints: its check would look with the snapshot of the rotating transaction,
+-- and fail for an endpoint that is newer than that.
 CREATE TABLE control_plane.deliveries (
     id uuid NOT NULL,
     event_id uuid NOT NULL,
@@ -162,18 +164,19 @@ CREATE TABLE control_plane.deliveries (
     CONSTRAINT deliveries_event_id_endpoint_id_key UNIQUE (event_id, endpoint_id),
     CONSTRAINT deliveries_event_id_fkey FOREIGN KEY (event_id)
         REFERENCES control_plane.outbox (id) ON DELETE CASCADE,
-    CONSTRAINT deliveries_endpoint_id_fkey FOREIGN KEY (endpoint_id)
-        REFERENCES control_plane.endpoints (id) ON DELETE CASCADE,
     CONSTRAINT deliveries_status_check CHECK (status OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'delivered', 'failed']))
 );
 
 -- Who may do what. A grantee is a database role or a subject that a trusted login authenticates;
--- the two never mix. project_id NULL is every project. A grant that is bound to a service lets its
+-- the two never mix. role_oid says which role of that name, within the cluster with that system
+-- identifier: a role that was dropped and made again has none of it. project_id NULL is every project. A grant that is bound to a service lets its
 -- holder read under that service's name alone.
 CREATE TABLE control_plane.grants (
     id uuid NOT NULL,
     kind text NOT NULL,
     grantee text NOT NULL,
+    role_oid oid,
+    cluster bigint NOT NULL,
     permission text NOT NULL,
     project_id text,
     service varchar(50),
@@ -182,6 +185,9 @@ CREATE TABLE control_plane.grants (
     CONSTRAINT grants_pkey PRIMARY KEY (id),
     CONSTRAINT grants_key UNIQUE NULLS NOT DISTINCT (grantee, kind, permission, project_id, service),
     CONSTRAINT grants_kind_check CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['role', 'subject'])),
+    CONSTRAINT grants_role_oid_check CHECK (
+        (kind OPERATOR(pg_catalog.=) 'role') OPERATOR(pg_catalog.=) (role_oid IS NOT NULL)
+    ),
     CONSTRAINT grants_permission_check CHECK (
         permission OPERATOR(pg_catalog.=) ANY (ARRAY['list', 'read', 'write', 'delete', 'manage', 'audit', 'admin'])
     ),

@@ -1,4 +1,4 @@
--- Deletion of a whole secret: unreadable at once, restorable until purge_at.
+-- Deletion of a whole secret: unreadable at once, kept until purge_at.
 
 CREATE FUNCTION control_plane.delete_secret(
     secret_id uuid,

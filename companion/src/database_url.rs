@@ -47,6 +47,10 @@ impl DatabaseTarget {
     }
 }
 
+/// The server gives up before we do: a statement that nobody waits for any more must not keep its
+/// place there.
+const SESSION_OPTIONS: &str = "-c statement_timeout=25s -c lock_timeout=10s";
+
 /// Understands a URL such as `postgresql://user@host/db`, `postgresql://user@%2Frun%2Fpg/db` or
 /// `postgresql:///db?host=/run/pg`.
 ///
@@ -63,6 +67,9 @@ pub(crate) fn parse(url: &SecretText) -> anyhow::Result<DatabaseTarget> {
     settings.keepalives_idle(KEEPALIVES_IDLE);
     if settings.get_application_name().is_none() {
         settings.application_name("pg-secrets");
+    }
+    if settings.get_options().is_none() {
+        settings.options(SESSION_OPTIONS);
     }
     if settings.get_connect_timeout().is_none() {
         settings.connect_timeout(CONNECT_TIMEOUT);

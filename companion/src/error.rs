@@ -101,7 +101,8 @@ fn classify(sqlstate: &str) -> Class {
     }
     match sqlstate {
         "40001" | "40P01" | "55P03" => Class::Contention,
-        "57P01" | "57P02" | "57P03" | "57014" | "25006" => Class::Unavailable,
+        // 42501: the companion's login was not given EXECUTE, which is no fault of the request.
+        "57P01" | "57P02" | "57P03" | "57014" | "25006" | "42501" => Class::Unavailable,
         _ => match sqlstate.get(..2) {
             Some("08" | "53") => Class::Unavailable,
             Some("22") => Class::Parameter,
@@ -260,7 +261,9 @@ impl From<PoolError> for Error {
                     severity: Some(raised.severity().to_owned()),
                     routine: raised.routine().map(str::to_owned),
                 },
-                None => Fault::new("the database cannot be reached"),
+                None => Fault::new(
+                    "the database cannot be reached, or asks for a password that neither DATABASE_URL nor PGPASSWORD gives",
+                ),
             },
             _ => Fault::new("the connection pool is closed"),
         })

@@ -25,8 +25,12 @@ pub fn run(arguments: &KeygenArguments) -> anyhow::Result<()> {
     let key = generate(profile, &arguments.user_id).context("no key could be made")?;
     match &arguments.output {
         Some(path) => {
-            write_new(path, key.as_bytes())
-                .with_context(|| format!("the key could not be written to {}", path.display()))?;
+            write_new(path, key.as_bytes()).with_context(|| {
+                format!(
+                    "the key could not be written to {}; an existing file is never overwritten",
+                    path.display()
+                )
+            })?;
             advise(&std::path::absolute(path)?);
         }
         None => {

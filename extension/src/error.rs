@@ -57,6 +57,11 @@ impl Error {
         }
     }
 
+    /// Whether it says that something is too large.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.status == Status::TooLarge
+    }
+
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -132,7 +137,7 @@ impl Error {
     pub(crate) fn destroyed(current: Option<Uuid>) -> Self {
         Self::new(
             Status::Gone,
-            "this version's grace is over and its value destroyed",
+            "this version's grace is over, and its value can no longer be read",
         )
         .with_detail(json!({"current_id": current}))
         .with_hint("Read the current version.")

@@ -27,3 +27,10 @@ pub(crate) fn randomness(room: &mut [u8]) -> Result<()> {
     getrandom::fill(room)
         .map_err(|_| Error::unavailable("the operating system gives no randomness"))
 }
+
+/// The time, in microseconds since 2000, as Postgres counts.
+#[allow(unsafe_code)]
+pub(crate) fn now() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pgrx::pg_sys::GetCurrentTimestamp() }
+}

@@ -34,6 +34,7 @@ pub extern "C-unwind" fn _PG_init() {
     workers::wake::request_shared_memory();
     redaction::log_hook::install();
     backend::transaction::register_callback();
+    keys::dumps::install();
     if let Some(reason) = keys::keyring::load() {
         pgrx::warning!("pg_secrets has no key, and will store and read nothing: {reason}");
     }

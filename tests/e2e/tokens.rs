@@ -94,13 +94,21 @@ async fn a_token_that_expired_or_was_revoked_is_none() -> Proof {
     let sql = app.sql().await?;
     let secret = secret(&sql).await?;
     let path = format!("/api/secrets/{}", secret.id);
-    let expired: String = sql
-        .one(
+    let dead = sql
+        .refused_text(
             "SELECT control_plane.create_token('admin@local', expires_at => clock_timestamp() - interval '1 second')",
+        )
+        .await;
+    assert_eq!(dead.state, "PT400");
+    let short: String = sql
+        .one(
+            "SELECT control_plane.create_token('admin@local', expires_at => clock_timestamp() + interval '1 second')",
             &[],
         )
         .await?;
-    app.api_as(&expired).get(&path).await?.expect(401)?;
+    app.api_as(&short).get(&path).await?.expect(200)?;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    app.api_as(&short).get(&path).await?.expect(401)?;
     let token: String = sql
         .one("SELECT control_plane.create_token('admin@local')", &[])
         .await?;

@@ -39,7 +39,7 @@ fn every_sqlstate_has_its_status() {
         ("25006", 503, "unavailable"),
         ("08006", 503, "unavailable"),
         ("53300", 503, "unavailable"),
-        ("42501", 500, "internal"),
+        ("42501", 503, "unavailable"),
         ("XX000", 500, "internal"),
         ("", 500, "internal"),
     ] {

@@ -10,7 +10,10 @@ use tokio::time::timeout;
 
 const STATEMENT: &str = "
 SELECT coalesce(
-    pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('control_plane')::oid, 'USAGE'),
+    pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('control_plane')::oid, 'USAGE')
+    AND pg_catalog.has_function_privilege(
+        pg_catalog.to_regprocedure('control_plane.authenticate(text, jsonb)')::oid, 'EXECUTE'
+    ),
     false
 ) AS usable";
 
@@ -35,7 +38,7 @@ pub(crate) struct Readiness {
 pub(crate) struct Checks {
     /// A statement came back in time.
     pub(crate) database: &'static str,
-    /// The schema `control_plane` is there, and the companion's login may use it.
+    /// The functions of `control_plane` are there, and the companion's login may call them.
     pub(crate) extension: &'static str,
 }
 

@@ -60,6 +60,11 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// Whether the receiver took it: any status from 200 to 299.
+    pub(crate) fn is_delivered(self) -> bool {
+        matches!(self, Self::Answered(200..=299))
+    }
+
     /// The HTTP status, as `finish_delivery` takes it.
     pub(crate) fn status(self) -> Option<i32> {
         match self {

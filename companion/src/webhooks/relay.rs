@@ -120,7 +120,16 @@ impl Relay {
     /// Sends one delivery and stores its outcome.
     async fn carry(self: Arc<Self>, delivery: Delivery) {
         let outcome = self.sender.send(&delivery).await;
-        tracing::debug!(delivery = %delivery.id, attempt = delivery.attempt, ?outcome, "webhook sent");
+        if outcome.is_delivered() {
+            tracing::debug!(delivery = %delivery.id, attempt = delivery.attempt, "webhook delivered");
+        } else {
+            tracing::warn!(
+                delivery = %delivery.id,
+                attempt = delivery.attempt,
+                ?outcome,
+                "webhook not delivered; control_plane.deliveries says when it is tried again"
+            );
+        }
         if let Err(error) = self.finish(&delivery, outcome).await {
             tracing::warn!(
                 delivery = %delivery.id,

@@ -9,12 +9,15 @@ const SENSITIVE: &[&str] = &[
     "get_secret",
     "create_token",
     "create_endpoint",
-    "authenticate",
     "pgp_encrypt",
     "pgp_decrypt",
     "pgs_",
     "whsec_",
 ];
+
+/// A name of ours that others use too, as Supabase in its role `authenticated`: it counts where it is
+/// called.
+const CALLED: &str = "authenticate";
 
 /// Whether a statement's text may hold a secret. A lexical match, so that it also holds for text
 /// that does not parse or was cut; letter case does not matter. Allocates nothing.
@@ -22,6 +25,14 @@ pub fn is_sensitive_statement(text: &[u8]) -> bool {
     SENSITIVE.iter().any(|name| {
         text.windows(name.len())
             .any(|piece| piece.eq_ignore_ascii_case(name.as_bytes()))
+    }) || calls(text, CALLED)
+}
+
+/// Whether `name` stands in `text` followed by an opening parenthesis.
+fn calls(text: &[u8], name: &str) -> bool {
+    text.windows(name.len()).enumerate().any(|(at, piece)| {
+        let behind = text[at + name.len()..].trim_ascii_start();
+        piece.eq_ignore_ascii_case(name.as_bytes()) && behind.first() == Some(&b'(')
     })
 }
 
@@ -36,6 +47,7 @@ mod tests {
             "SELECT Control_Plane.Rotate_Secret($1, $2)",
             "select get_secrets('a')",
             "select 'pgs_abc'",
+            "select Authenticate ('abc')",
             "select creat_secret('a', 'b', 'c') from control_plane.",
         ] {
             assert!(is_sensitive_statement(text.as_bytes()), "{text}");

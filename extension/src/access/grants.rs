@@ -10,6 +10,7 @@ use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::{gucs, id};
+use pgrx::pg_sys;
 use serde_json::json;
 
 /// A grant as a caller names it.
@@ -28,11 +29,11 @@ impl Named {
         let grantee = arguments.required_text(0, "grantee")?;
         check_identifier("grantee", &grantee)?;
         let permission = Permission::parse(&arguments.required_text(1, "permission")?)?;
-        let project = arguments.text(2);
+        let project = arguments.text(2)?;
         if let Some(project) = &project {
             check_identifier("project_id", project)?;
         }
-        let service = arguments.text(3);
+        let service = arguments.text(3)?;
         if let Some(service) = &service {
             check_service(service)?;
             if permission != Permission::Read {
@@ -48,11 +49,11 @@ impl Named {
                 ),
             );
         }
-        let kind = match arguments.text(4).as_deref() {
+        let kind = match arguments.text(4)?.as_deref() {
             Some("role") => "role",
             Some("subject") => "subject",
             Some(_) => return Err(Error::bad_input("kind is role or subject")),
-            None if identity::role_exists(&grantee) => "role",
+            None if identity::role_named(&grantee).is_some() => "role",
             None => "subject",
         };
         Ok(Self {
@@ -100,18 +101,26 @@ fn require_manager(session: &Session, caller: &Caller, named: &Named) -> Result<
     Ok(rights)
 }
 
-static LOCK: Statement =
-    Statement::new(c"LOCK TABLE control_plane.grants IN SHARE ROW EXCLUSIVE MODE");
-
-/// Puts changes of grants into an order: whether a role keeps its EXECUTE depends on all of them,
-/// and two at once would fail on the same rows of the catalogue. Readers are not held up.
-fn lock_grants(session: &Session) -> Result<()> {
-    session.run(&LOCK, &[])?;
-    Ok(())
+/// What a grant to a role needs beside those to subjects: which role that is, under a lock that lets
+/// changes for one role come one after the other, since whether it keeps its EXECUTE depends on all
+/// of them.
+fn lock_grantee(named: &Named) -> Result<Option<pg_sys::Oid>> {
+    if named.kind != "role" {
+        return Ok(None);
+    }
+    let find = || identity::role_named(&named.grantee);
+    if let Some(role) = find() {
+        identity::lock_role(role);
+        // It may have been dropped, and made anew, before the lock was there.
+        if find() == Some(role) {
+            return Ok(Some(role));
+        }
+    }
+    Ok(None)
 }
 
 static INSERT: Statement = Statement::new(
-    c"INSERT INTO control_plane.grants (kind, grantee, permission, project_id, service, id, granted_by) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT ON CONSTRAINT grants_key DO NOTHING",
+    c"INSERT INTO control_plane.grants AS g (kind, grantee, permission, project_id, service, id, granted_by, role_oid, cluster) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT ON CONSTRAINT grants_key DO UPDATE SET role_oid = excluded.role_oid, cluster = excluded.cluster, granted_by = excluded.granted_by, granted_at = pg_catalog.clock_timestamp() WHERE g.role_oid IS DISTINCT FROM excluded.role_oid OR (g.role_oid IS NOT NULL AND g.cluster <> excluded.cluster)",
 );
 
 static SELECT_ONE: Statement = Statement::new(
@@ -125,10 +134,12 @@ pub(crate) fn grant_project<'s>(
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let named = Named::read(arguments)?;
+    require_manager(session, caller, &named)?;
+    let role = lock_grantee(&named)?;
+    // Who waited for the lock may have lost the right meanwhile.
     let rights = require_manager(session, caller, &named)?;
-    lock_grants(session)?;
     if named.kind == "role" {
-        if !identity::role_exists(&named.grantee) {
+        if role.is_none() {
             return Err(Error::not_found("no such database role"));
         }
         set_execute(session, true, &named.grantee)?;
@@ -146,6 +157,8 @@ pub(crate) fn grant_project<'s>(
                 service,
                 Param::Uuid(Some(id::new()?)),
                 Param::Text(Some(&caller.actor)),
+                Param::OptionalOid(role),
+                Param::Bigint(identity::cluster()),
             ],
         )?;
     }
@@ -171,16 +184,15 @@ pub(crate) fn revoke_project<'s>(
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let named = Named::read(arguments)?;
+    require_manager(session, caller, &named)?;
+    let role = lock_grantee(&named)?;
     let rights = require_manager(session, caller, &named)?;
-    lock_grants(session)?;
     let removed = {
         let _declared = changes::declare(caller, named.record("grant.revoked", &rights));
         session.run(&DELETE, &named.params())?.affected()
     };
     // A trusted login needs its EXECUTE for the subjects that it authenticates.
-    let may_lose_execute = named.kind == "role"
-        && identity::role_exists(&named.grantee)
-        && !gucs::is_trusted_login(&named.grantee);
+    let may_lose_execute = role.is_some() && !gucs::is_trusted_login(&named.grantee);
     if removed > 0 && may_lose_execute {
         let left = session
             .run(&ANY_LEFT, &[Param::Text(Some(&named.grantee))])?
@@ -217,7 +229,7 @@ pub(crate) fn project_grants<'s>(
     caller: &Caller,
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
-    let project = arguments.text(0);
+    let project = arguments.text(0)?;
     let rights = Rights::of(session, caller, project.as_deref())?;
     rights.require(Permission::Manage)?;
     if project.is_none() && !rights.is_administrator() {

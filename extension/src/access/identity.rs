@@ -33,6 +33,9 @@ pub(crate) struct Caller {
     pub(crate) login: String,
     /// The role whose grants counted, where it is not the login.
     pub(crate) role: Option<String>,
+    /// Whether this happens in an operation that Postgres itself restricts: while an index is built
+    /// or a table analysed by somebody else than its owner.
+    restricted: bool,
     /// Whether the login is listed in pg_secrets.trusted_logins.
     pub(crate) trusted: bool,
     pub(crate) request: Request,
@@ -85,7 +88,12 @@ impl Caller {
         };
         let role = (user != login_oid).then(|| role_name(user)).flatten();
         let (actor, service, request) = match authenticated {
-            Some(known) => (known.subject, known.service, known.request),
+            // Inside a definer's function the owner's grants count, and the token's binding with
+            // the subject's.
+            Some(known) => {
+                let service = known.service.filter(|_| !in_definer);
+                (known.subject, service, known.request)
+            }
             None => (login.clone(), None, Request::default()),
         };
         Ok(Self {
@@ -93,10 +101,22 @@ impl Caller {
             actor,
             login,
             role,
+            restricted: context & (pg_sys::SECURITY_RESTRICTED_OPERATION as i32) != 0,
             trusted,
             request,
             service,
         })
+    }
+
+    /// Refuses what a table's owner makes somebody else do for him, as by an expression of an index:
+    /// it would be recorded as done by that other, and nobody reads secrets there for good reasons.
+    pub(crate) fn refuse_restricted_operation(&self) -> Result<()> {
+        if self.restricted {
+            return Err(Error::forbidden(
+                "secrets cannot be used within a security-restricted operation",
+            ));
+        }
+        Ok(())
     }
 
     /// Refuses a trusted login that has authenticated nobody yet.
@@ -175,14 +195,27 @@ fn role_name(role: pg_sys::Oid) -> Option<String> {
 }
 
 /// The role of this name, if there is one; compared byte for byte.
-pub(crate) fn role_exists(name: &str) -> bool {
-    let Ok(name) = std::ffi::CString::new(name) else {
-        return false;
-    };
+pub(crate) fn role_named(name: &str) -> Option<pg_sys::Oid> {
+    let name = std::ffi::CString::new(name).ok()?;
     // A role's name has at most 63 bytes; a longer one would be found by its beginning.
     if name.as_bytes().len() >= pg_sys::NAMEDATALEN as usize {
-        return false;
+        return None;
     }
     // SAFETY: a valid C string.
-    unsafe { pg_sys::get_role_oid(name.as_ptr(), true) != pg_sys::InvalidOid }
+    let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
+    (role != pg_sys::InvalidOid).then_some(role)
+}
+
+/// Locks a role until the transaction ends, against other changes of what it was granted and
+/// against its being dropped. No statement of an ordinary role can hold this lock.
+pub(crate) fn lock_role(role: pg_sys::Oid) {
+    let lock = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: the lock manager ends it with the transaction, or with the subtransaction's abort.
+    unsafe { pg_sys::LockSharedObject(pg_sys::AuthIdRelationId, role, 0, lock) };
+}
+
+/// The number that initdb gave this cluster. Role numbers mean the same roles within it alone.
+pub(crate) fn cluster() -> i64 {
+    // SAFETY: reads shared memory that is set before any backend starts.
+    unsafe { pg_sys::GetSystemIdentifier() }.cast_signed()
 }

@@ -1,6 +1,6 @@
 //! What a caller may do in a project.
 
-use crate::access::identity::{Caller, RightsOf};
+use crate::access::identity::{self, Caller, RightsOf};
 use crate::backend::session::{Param, Rows, Session, Statement};
 use crate::error::{Error, Result};
 
@@ -64,8 +64,11 @@ pub(crate) struct Rights {
     grants: Vec<(Permission, Option<String>)>,
 }
 
+// A role is the one that the grant was given to: a name that was dropped and made again is somebody
+// else. In a cluster that the rows were restored into, role numbers mean nothing; there names count,
+// as with every privilege that a dump brings.
 static OF_ROLE: Statement = Statement::new(
-    c"SELECT g.permission, g.service::text FROM control_plane.grants AS g JOIN pg_catalog.pg_roles AS r ON r.rolname = g.grantee WHERE g.kind = 'role' AND (g.project_id IS NULL OR g.project_id = $2) AND pg_catalog.pg_has_role($1, r.oid, 'USAGE')",
+    c"SELECT g.permission, g.service::text FROM control_plane.grants AS g JOIN pg_catalog.pg_roles AS r ON r.rolname = g.grantee WHERE g.kind = 'role' AND (g.cluster <> $3 OR g.role_oid = r.oid) AND (g.project_id IS NULL OR g.project_id = $2) AND pg_catalog.pg_has_role($1, r.oid, 'USAGE')",
 );
 
 static OF_SUBJECT: Statement = Statement::new(
@@ -83,9 +86,14 @@ impl Rights {
             });
         }
         let rows = match &caller.rights_of {
-            RightsOf::Role(role) => {
-                session.run(&OF_ROLE, &[Param::Oid(*role), Param::Text(project)])?
-            }
+            RightsOf::Role(role) => session.run(
+                &OF_ROLE,
+                &[
+                    Param::Oid(*role),
+                    Param::Text(project),
+                    Param::Bigint(identity::cluster()),
+                ],
+            )?,
             RightsOf::Subject(subject) => session.run(
                 &OF_SUBJECT,
                 &[Param::Text(Some(subject)), Param::Text(project)],
@@ -161,19 +169,20 @@ impl Rights {
         caller: &Caller,
         named: Option<&str>,
     ) -> Result<ReadingService> {
-        let mut bound: Vec<&str> = Vec::new();
-        if let Some(service) = &caller.service {
-            bound.push(service);
-        } else if !self.administrator {
-            let reads = || {
-                self.grants
-                    .iter()
-                    .filter(|(granted, _)| *granted == Permission::Read)
-            };
-            if reads().all(|(_, service)| service.is_some()) {
-                bound.extend(reads().filter_map(|(_, service)| service.as_deref()));
-            }
-        }
+        let reads: Vec<Option<&str>> = self
+            .grants
+            .iter()
+            .filter(|(granted, _)| *granted == Permission::Read)
+            .map(|(_, service)| service.as_deref())
+            .collect();
+        let unbound = self.administrator || reads.contains(&None);
+        let bound: Vec<&str> = match &caller.service {
+            // Both bindings hold: the token's, and those of the grants.
+            Some(own) if unbound || reads.contains(&Some(own.as_str())) => vec![own],
+            Some(_) => return Err(bound_to_another()),
+            None if unbound => Vec::new(),
+            None => reads.into_iter().flatten().collect(),
+        };
         match (named, bound.as_slice()) {
             (named, []) => Ok(ReadingService {
                 name: named.map(str::to_owned),
@@ -185,9 +194,7 @@ impl Rights {
                     .with_hint("The grants are bound to services; name the one that reads."),
             ),
             (Some(named), bound) if bound.contains(&named) => Ok(ReadingService::verified(named)),
-            (Some(_), _) => Err(Error::forbidden(
-                "the token or grant is bound to another service",
-            )),
+            (Some(_), _) => Err(bound_to_another()),
         }
     }
 }
@@ -209,10 +216,19 @@ impl ReadingService {
     }
 }
 
+fn bound_to_another() -> Error {
+    Error::forbidden("the token or grant is bound to another service")
+}
+
 fn denied(permission: Permission) -> Error {
+    let hint = if permission == Permission::Admin {
+        "An administrator can give it with control_plane.grant_project()."
+    } else {
+        "An administrator or a manager of the project can give it with control_plane.grant_project()."
+    };
     Error::forbidden(format!(
         "permission denied: {} is needed",
         permission.name()
     ))
-    .with_hint("An administrator or a manager of the project can give it with control_plane.grant_project().")
+    .with_hint(hint)
 }

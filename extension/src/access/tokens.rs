@@ -19,6 +19,9 @@ use zeroize::Zeroizing;
 /// What a token starts with, so that scanners for leaked credentials can know it.
 const PREFIX: &str = "pgs_";
 
+/// What is longer is no token of ours, in bytes.
+const LONGEST_TOKEN: usize = 4096;
+
 /// How many random bytes a token has.
 const TOKEN_BYTES: usize = 32;
 
@@ -34,11 +37,14 @@ pub(crate) fn create_token<'s>(
 ) -> Result<Answer<'s>> {
     let subject = arguments.required_text(0, "subject")?;
     check_identifier("subject", &subject)?;
-    let service = arguments.text(1);
+    let service = arguments.text(1)?;
     if let Some(service) = &service {
         check_service(service)?;
     }
     let expires_at = arguments.timestamp(2);
+    if expires_at.is_some_and(|end| end <= id::now()) {
+        return Err(Error::bad_input("expires_at is over already"));
+    }
     let rights = Rights::of(session, caller, None)?;
     rights.require(Permission::Admin)?;
 
@@ -104,8 +110,8 @@ pub(crate) fn authenticate<'s>(
         return Err(Error::forbidden("this login may not authenticate others")
             .with_hint("Only logins listed in pg_secrets.trusted_logins do; others have the grants of their role."));
     }
-    let token = arguments.secret(0).ok_or_else(|| Error::null("token"))?;
-    let described = arguments.json(1);
+    let token = arguments.secret(0, "token", LONGEST_TOKEN)?;
+    let described = arguments.json(1)?;
     let found = session.run(&FIND, &[Param::Bytes(&hash(&token))])?.first();
     let Some(row) = found else {
         return Err(Error::unauthenticated("the token is not valid").with_hint(

@@ -1,11 +1,22 @@
 //! The arguments of a call. NULL where a value is needed is the caller's mistake and answered as
 //! such; nothing is STRICT, so that NULL never silently gives NULL.
+//!
+//! How long an argument is, is looked at before it is copied: where memory is short a copy that
+//! Postgres cannot make is an ERROR, one that Rust cannot make ends the whole server.
 #![allow(unsafe_code)]
 
 use crate::error::{Error, Result};
-use pgrx::{FromDatum, JsonB, pg_sys};
+use pgrx::{FromDatum, pg_sys};
+use std::ffi::CStr;
 use uuid::Uuid;
 use zeroize::{Zeroize, Zeroizing};
+
+/// The longest text that names or describes something, in bytes. What each may have in characters
+/// is far below.
+const LONGEST_TEXT: usize = 16 << 10;
+
+/// The longest list or document, in bytes.
+const LONGEST_DOCUMENT: usize = 1 << 20;
 
 /// The arguments of one call, by position.
 pub(crate) struct Arguments<'c> {
@@ -29,24 +40,42 @@ impl<'c> Arguments<'c> {
         unsafe { T::from_datum(argument.value, argument.isnull) }
     }
 
-    fn required<T: FromDatum>(&self, position: usize, name: &str) -> Result<T> {
-        self.get(position).ok_or_else(|| Error::null(name))
+    /// How many bytes a text, array or jsonb argument has, unpacked; 0 for NULL.
+    fn size(&self, position: usize) -> usize {
+        self.values
+            .get(position)
+            .filter(|given| !given.isnull)
+            // SAFETY: a non-NULL argument of these types is a varlena; its header is looked at.
+            .map_or(0, |given| unsafe {
+                pg_sys::toast_raw_datum_size(given.value)
+            })
+    }
+
+    fn at_most(&self, position: usize, limit: usize) -> Result<()> {
+        if self.size(position) > limit + pg_sys::VARHDRSZ {
+            return Err(Error::bad_input(format!(
+                "an argument is longer than {limit} bytes"
+            )));
+        }
+        Ok(())
     }
 
     /// A text argument, or `None` for NULL.
-    pub(crate) fn text(&self, position: usize) -> Option<String> {
-        self.get(position)
+    pub(crate) fn text(&self, position: usize) -> Result<Option<String>> {
+        self.at_most(position, LONGEST_TEXT)?;
+        Ok(self.get(position))
     }
 
     /// A text argument that must be there.
     pub(crate) fn required_text(&self, position: usize, name: &str) -> Result<String> {
-        self.required(position, name)
+        self.text(position)?.ok_or_else(|| Error::null(name))
     }
 
     /// A uuid argument that must be there.
     pub(crate) fn required_uuid(&self, position: usize, name: &str) -> Result<Uuid> {
-        self.required::<pgrx::Uuid>(position, name)
+        self.get::<pgrx::Uuid>(position)
             .map(|uuid| Uuid::from_bytes(*uuid.as_bytes()))
+            .ok_or_else(|| Error::null(name))
     }
 
     /// An integer argument.
@@ -54,13 +83,30 @@ impl<'c> Arguments<'c> {
         self.get(position)
     }
 
-    /// A jsonb argument.
-    pub(crate) fn json(&self, position: usize) -> Option<serde_json::Value> {
-        self.get::<JsonB>(position).map(|json| json.0)
+    /// A jsonb argument. One that holds what serde_json does not take, as 1e400, is an error.
+    pub(crate) fn json(&self, position: usize) -> Result<Option<serde_json::Value>> {
+        self.at_most(position, LONGEST_DOCUMENT)?;
+        let Some(argument) = self.values.get(position).filter(|given| !given.isnull) else {
+            return Ok(None);
+        };
+        // SAFETY: the output function of the argument's declared type gives a C string in the
+        // current memory context.
+        let text = unsafe {
+            let text = pg_sys::OidOutputFunctionCall(pg_sys::F_JSONB_OUT.into(), argument.value);
+            CStr::from_ptr(text)
+        };
+        serde_json::from_slice(text.to_bytes())
+            .map(Some)
+            .map_err(|_| {
+                Error::bad_input(
+                    "a jsonb argument is nested too deeply, or has a number out of range",
+                )
+            })
     }
 
     /// A text[] argument without NULL elements.
     pub(crate) fn texts(&self, position: usize, name: &str) -> Result<Option<Vec<String>>> {
+        self.at_most(position, LONGEST_DOCUMENT)?;
         let Some(elements) = self.get::<Vec<Option<String>>>(position) else {
             return Ok(None);
         };
@@ -81,10 +127,22 @@ impl<'c> Arguments<'c> {
         unsafe { pointer.as_ref().copied() }
     }
 
-    /// A secret: the one copy that we make erases itself, and so is one that Postgres made to
+    /// A secret of at most `limit` bytes: the one copy that we make erases itself, and so is one that Postgres made to
     /// unpack the argument.
-    pub(crate) fn secret(&self, position: usize) -> Option<Zeroizing<String>> {
-        let argument = self.values.get(position).filter(|given| !given.isnull)?;
+    pub(crate) fn secret(
+        &self,
+        position: usize,
+        name: &str,
+        limit: usize,
+    ) -> Result<Zeroizing<String>> {
+        let argument = self.values.get(position).filter(|given| !given.isnull);
+        let argument = argument.ok_or_else(|| Error::null(name))?;
+        let size = self.size(position).saturating_sub(pg_sys::VARHDRSZ);
+        if size > limit {
+            return Err(Error::too_large(format!(
+                "{name} has {size} bytes, and at most {limit} are allowed"
+            )));
+        }
         let packed = argument.value.cast_mut_ptr::<pg_sys::varlena>();
         // SAFETY: a non-NULL argument declared text is a varlena; the unpacked one is ours alone
         // when it is not the argument itself.
@@ -100,7 +158,7 @@ impl<'c> Arguments<'c> {
                 bytes.zeroize();
                 pg_sys::pfree(unpacked.cast());
             }
-            text
+            text.ok_or_else(|| Error::bad_input(format!("{name} is not UTF-8")))
         }
     }
 }

@@ -26,6 +26,7 @@ pub(crate) unsafe fn enter(call: pg_sys::FunctionCallInfo, handler: Handler) -> 
         let call = unsafe { &mut *call };
         preload::require()?;
         let caller = Caller::capture()?;
+        caller.refuse_restricted_operation()?;
         // SAFETY: the function that Postgres called.
         let function = unsafe { (*call.flinfo).fn_oid };
         Session::with(|session| {
@@ -61,6 +62,7 @@ pub(crate) unsafe fn enter_audit_trigger(call: pg_sys::FunctionCallInfo) -> pg_s
             }
             ((*(*call).flinfo).fn_oid, &*trigger)
         };
+        require_own_table(function, trigger)?;
         let caller = Caller::capture()?;
         Session::with(|session| {
             let _owner = AsOwner::of_function(function)?;
@@ -70,6 +72,25 @@ pub(crate) unsafe fn enter_audit_trigger(call: pg_sys::FunctionCallInfo) -> pg_s
     };
     // SAFETY: nothing in this frame needs to be dropped.
     unsafe { guarded(run) }
+}
+
+/// Refuses the trigger anywhere but where sql/40_audit.sql puts it: whoever may execute the function
+/// could hang it on a table of the same name, and write records of changes that never were.
+fn require_own_table(function: pg_sys::Oid, trigger: &pg_sys::TriggerData) -> Result<()> {
+    let timing = trigger.tg_event & pg_sys::TRIGGER_EVENT_TIMINGMASK;
+    let after_statement =
+        timing == pg_sys::TRIGGER_EVENT_AFTER && trigger.tg_event & pg_sys::TRIGGER_EVENT_ROW == 0;
+    // SAFETY: a fired trigger has its relation open; the other is a catalogue lookup.
+    let own_schema = unsafe {
+        (*(*trigger.tg_relation).rd_rel).relnamespace == pg_sys::get_func_namespace(function)
+    };
+    if after_statement && own_schema {
+        Ok(())
+    } else {
+        Err(Error::forbidden(
+            "this trigger belongs to the tables of pg_secrets and to no other",
+        ))
+    }
 }
 
 /// Which table a trigger fires for, and what the statement did to it.

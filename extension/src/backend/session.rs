@@ -34,7 +34,9 @@ pub(crate) enum Param<'p> {
     Bytes(&'p [u8]),
     Uuid(Option<Uuid>),
     Integer(Option<i32>),
+    Bigint(i64),
     Oid(pg_sys::Oid),
+    OptionalOid(Option<pg_sys::Oid>),
     Interval(pg_sys::Interval),
     /// Microseconds since 2000.
     Timestamp(Option<i64>),
@@ -48,7 +50,8 @@ impl Param<'_> {
             Param::Bytes(_) => pg_sys::BYTEAOID,
             Param::Uuid(_) => pg_sys::UUIDOID,
             Param::Integer(_) => pg_sys::INT4OID,
-            Param::Oid(_) => pg_sys::OIDOID,
+            Param::Bigint(_) => pg_sys::INT8OID,
+            Param::Oid(_) | Param::OptionalOid(_) => pg_sys::OIDOID,
             Param::Interval(_) => pg_sys::INTERVALOID,
             Param::Timestamp(_) => pg_sys::TIMESTAMPTZOID,
         }
@@ -63,7 +66,9 @@ impl Param<'_> {
                 .map(|uuid| pgrx::Uuid::from_bytes(*uuid.as_bytes()))
                 .into_datum(),
             Param::Integer(integer) => integer.into_datum(),
+            Param::Bigint(bigint) => bigint.into_datum(),
             Param::Oid(oid) => oid.into_datum(),
+            Param::OptionalOid(oid) => oid.into_datum(),
             Param::Timestamp(timestamp) => timestamp.into_datum(),
             Param::Interval(interval) => {
                 // SAFETY: palloc gives room for one interval, in the current memory context.
@@ -97,6 +102,18 @@ impl Session {
 
     /// Runs a statement with the latest snapshot and gives the rows that it returns.
     pub(crate) fn run(&self, statement: &Statement, params: &[Param<'_>]) -> Result<Rows<'_>> {
+        self.run_with(statement, params, || {
+            // SAFETY: inside a transaction.
+            unsafe { pg_sys::GetLatestSnapshot() }
+        })
+    }
+
+    fn run_with(
+        &self,
+        statement: &Statement,
+        params: &[Param<'_>],
+        snapshot: impl FnOnce() -> pg_sys::Snapshot,
+    ) -> Result<Rows<'_>> {
         let plan = Self::plan(statement, params)?;
         let mut values = Vec::with_capacity(params.len());
         let mut nulls = Vec::with_capacity(params.len());
@@ -112,7 +129,7 @@ impl Session {
                 plan,
                 values.as_mut_ptr(),
                 nulls.as_ptr(),
-                pg_sys::GetLatestSnapshot(),
+                snapshot(),
                 std::ptr::null_mut(),
                 false,
                 true,
@@ -120,6 +137,25 @@ impl Session {
             )
         };
         self.rows(code)
+    }
+
+    /// Whether `statement` finds a row with the snapshot that a REPEATABLE READ or SERIALIZABLE
+    /// transaction keeps, as the checks of foreign keys look; in any other transaction that is the
+    /// latest, and nothing is asked.
+    pub(crate) fn transaction_sees(
+        &self,
+        statement: &Statement,
+        params: &[Param<'_>],
+    ) -> Result<bool> {
+        // SAFETY: reads the backend's own state.
+        if unsafe { pg_sys::XactIsoLevel } < pg_sys::XACT_REPEATABLE_READ as i32 {
+            return Ok(true);
+        }
+        let found = self.run_with(statement, params, || {
+            // SAFETY: inside a transaction.
+            unsafe { pg_sys::GetTransactionSnapshot() }
+        })?;
+        Ok(found.first().is_some())
     }
 
     fn rows(&self, code: i32) -> Result<Rows<'_>> {

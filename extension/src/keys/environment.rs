@@ -22,9 +22,7 @@ pub(super) fn load() -> Result<Keyring, Reason> {
     let file = take(KEY_FILE);
     let passphrase = take(PASSPHRASE);
     let passphrase_file = take(PASSPHRASE_FILE);
-    // In this order: a process that is not dumpable has a /proc of root's.
     erase_original();
-    refuse_dumps();
 
     let (material, from) = match (direct, file) {
         (Some(material), None) => (material, "PG_SECRETS_KEY".to_owned()),
@@ -96,13 +94,6 @@ fn original_area() -> Option<Range<usize>> {
     let start = fields.next()?.parse().ok()?;
     let end = fields.next()?.parse().ok()?;
     (start != 0 && start < end).then_some(start..end)
-}
-
-/// Keeps the memory of the server, in which the keys lie from now on, from core dumps and from
-/// other processes of the same user (prctl(2), PR_SET_DUMPABLE). Inherited by every backend.
-fn refuse_dumps() {
-    // SAFETY: sets an attribute of the process; a failure leaves it as it was.
-    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
 }
 
 /// Takes a variable out of the environment: a copy of its value, the original erased and unset.

@@ -27,8 +27,7 @@ pub(crate) fn register_consumer<'s>(
     check_service(&service)?;
     let permitted = version::permitted(session, caller, any_id, Permission::Manage)?;
     let (named, rights) = (permitted.version, permitted.rights);
-    version::lock_name(session, &named.project_id, &named.name)?
-        .ok_or_else(Error::no_such_secret)?;
+    version::lock_name(session, caller, &named, Permission::Manage)?;
     let found = version::by_id(session, any_id)?.ok_or_else(Error::no_such_secret)?;
     if Version::read(&found)?.deleted {
         return Err(Error::no_such_secret());

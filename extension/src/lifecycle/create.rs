@@ -27,9 +27,8 @@ pub(crate) fn create_secret<'s>(
     check_identifier("project_id", &project)?;
     let name = arguments.required_text(1, "name")?;
     check_identifier("name", &name)?;
-    let rights = Rights::of(session, caller, Some(&project))?;
-    rights.require(Permission::Write)?;
-    let value = value::check(arguments.secret(2))?;
+    Rights::of(session, caller, Some(&project))?.require(Permission::Write)?;
+    let value = value::read(arguments, 2)?;
 
     let row_id = id::new()?;
     let sealed = keyring::seal(row_id, value.as_bytes())?;
@@ -47,6 +46,9 @@ pub(crate) fn create_secret<'s>(
         let _unrecorded = changes::recorded_elsewhere();
         version::next_number(session, &project, &name)?
     };
+    // Who waited for the name may have lost the right meanwhile.
+    let rights = Rights::of(session, caller, Some(&project))?;
+    rights.require(Permission::Write)?;
     refuse_if_taken(session, &project, &name)?;
     record.version = Some(number);
     {

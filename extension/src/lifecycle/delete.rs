@@ -32,13 +32,12 @@ pub(crate) fn delete_secret<'s>(
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let any_id = arguments.required_uuid(0, "secret_id")?;
-    let reason = arguments.text(1);
+    let reason = arguments.text(1)?;
     check_reason(reason.as_deref())?;
     let permitted = version::permitted(session, caller, any_id, Permission::Delete)?;
     let (named, rights) = (permitted.version, permitted.rights);
 
-    version::lock_name(session, &named.project_id, &named.name)?
-        .ok_or_else(Error::no_such_secret)?;
+    version::lock_name(session, caller, &named, Permission::Delete)?;
     let latest = current_of(session, named.chain_id)?.ok_or_else(Error::no_such_secret)?;
     let found = version::by_id(session, latest)?.ok_or_else(Error::no_such_secret)?;
     let latest = Version::read(&found)?;

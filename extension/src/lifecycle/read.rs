@@ -82,6 +82,9 @@ pub(crate) fn get_secrets<'s>(
     rights.require(Permission::Read)?;
     let service = rights.reading_service(caller, service.as_deref())?;
 
+    if version::size_of_all_current(session, &project, names.as_deref())? > SET_LIMIT as u64 {
+        return Err(too_large_together());
+    }
     let rows: Vec<Row<'s>> = version::all_current(session, &project, names.as_deref())?
         .iter()
         .collect();
@@ -102,8 +105,7 @@ pub(crate) fn get_secrets<'s>(
         let value = open(&row, version)?;
         total += value.len();
         if total > SET_LIMIT {
-            return Err(Error::too_large("the values are too large for one answer")
-                .with_hint("Ask for fewer names at once."));
+            return Err(too_large_together());
         }
         composites.push(Composite {
             row,
@@ -113,6 +115,11 @@ pub(crate) fn get_secrets<'s>(
     let read: Vec<&Version> = versions.iter().collect();
     reads::record(session, caller, &read, &service, rights.is_administrator())?;
     Ok(Answer::Many(composites))
+}
+
+fn too_large_together() -> Error {
+    Error::too_large("the values are too large for one answer")
+        .with_hint("Ask for fewer names at once.")
 }
 
 /// A caller who may read, under the name of a service.
@@ -174,7 +181,7 @@ fn open(row: &Row<'_>, version: &Version) -> Result<Zeroizing<Vec<u8>>> {
 }
 
 fn service_argument(arguments: &Arguments<'_>, position: usize) -> Result<Option<String>> {
-    let service = arguments.text(position);
+    let service = arguments.text(position)?;
     if let Some(service) = &service {
         check_service(service)?;
     }

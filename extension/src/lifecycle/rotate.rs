@@ -34,24 +34,25 @@ pub(crate) fn rotate_secret<'s>(
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let old_id = arguments.required_uuid(0, "secret_id")?;
-    let reason = arguments.text(2);
+    let reason = arguments.text(2)?;
     check_reason(reason.as_deref())?;
     let grace = grace::of_rotation(arguments.interval(3))?;
 
     let permitted = version::permitted(session, caller, old_id, Permission::Write)?;
     let (named, rights) = (permitted.version, permitted.rights);
-    let value = value::check(arguments.secret(1))?;
+    let value = value::read(arguments, 1)?;
 
     // Sealed before the lock is taken: the others of a race wait for the lock, not for this.
     let new_id = id::new()?;
     let sealed = keyring::seal(new_id, value.as_bytes())?;
     drop(value);
 
-    let old = lock_current(session, &named)?;
+    let old = lock_current(session, caller, &named)?;
     let number = {
         let _unrecorded = changes::recorded_elsewhere();
         version::next_number(session, &old.project_id, &old.name)?
     };
+    let administrator = rights.is_administrator();
     let mut record = Record::new("secret.rotated");
     record.project_id = Some(old.project_id.clone());
     record.secret_id = Some(new_id);
@@ -63,8 +64,7 @@ pub(crate) fn rotate_secret<'s>(
         "grace_seconds": grace / 1_000_000,
     }));
     {
-        let _declared =
-            changes::declare(caller, record.by_administrator(rights.is_administrator()));
+        let _declared = changes::declare(caller, record.by_administrator(administrator));
         supersede(session, old.id, grace)?;
         version::insert(
             session,
@@ -99,16 +99,15 @@ pub(crate) fn rotate_secret<'s>(
         },
     )?;
     if grace == 0 {
-        destroyed(session, caller, &old)?;
+        destroyed(session, caller, &old, administrator)?;
     }
     let row = version::answer(session, new_id)?;
     Ok(Answer::One(Composite { row, secret: None }))
 }
 
 /// Locks the name of `named` and gives its current version, if that is still `named` itself.
-fn lock_current(session: &Session, named: &Version) -> Result<Version> {
-    version::lock_name(session, &named.project_id, &named.name)?
-        .ok_or_else(Error::no_such_secret)?;
+fn lock_current(session: &Session, caller: &Caller, named: &Version) -> Result<Version> {
+    version::lock_name(session, caller, named, Permission::Write)?;
     // What was found before the lock may be history by now.
     let found = version::by_id(session, named.id)?.ok_or_else(Error::no_such_secret)?;
     let named = Version::read(&found)?;
@@ -136,12 +135,13 @@ fn supersede(session: &Session, old: Uuid, grace: i64) -> Result<()> {
 }
 
 /// Tells of a version that was destroyed with its rotation.
-fn destroyed(session: &Session, caller: &Caller, old: &Version) -> Result<()> {
+fn destroyed(session: &Session, caller: &Caller, old: &Version, administrator: bool) -> Result<()> {
     let mut record = Record::new("secret.destroyed");
     record.project_id = Some(old.project_id.clone());
     record.secret_id = Some(old.id);
     record.name = Some(old.name.clone());
     record.version = Some(old.number);
+    let record = record.by_administrator(administrator);
     crate::audit::record::write(session, caller, record)?;
     event::emit(
         session,

@@ -143,16 +143,42 @@ pub(crate) fn all_current<'s>(
     )
 }
 
+static SIZE_OF_ALL_CURRENT: Statement = Statement::new(
+    c"SELECT coalesce(sum(pg_catalog.octet_length(s.value_encrypted)), 0)::bigint FROM control_plane.secrets AS s WHERE s.project_id = $1 AND s.active AND s.deleted_at IS NULL AND ($2::text[] IS NULL OR s.name = ANY ($2))",
+);
+
+/// How many bytes of messages [`all_current`] would load.
+pub(crate) fn size_of_all_current(
+    session: &Session,
+    project: &str,
+    names: Option<&[String]>,
+) -> Result<u64> {
+    let params = [Param::Text(Some(project)), Param::Texts(names)];
+    let size = session.run(&SIZE_OF_ALL_CURRENT, &params)?.first();
+    let size = size.and_then(|row| row.bigint(0));
+    size.and_then(|size| u64::try_from(size).ok())
+        .ok_or_else(|| Error::internal("no size"))
+}
+
 static LOCK: Statement = Statement::new(
     c"SELECT n.last_version FROM control_plane.secret_names AS n WHERE n.project_id = $1 AND n.name = $2 FOR UPDATE",
 );
 
-/// Locks the name until the transaction ends, and gives its last version's number. What is read
-/// after this sees every change that was made before.
-pub(crate) fn lock_name(session: &Session, project: &str, name: &str) -> Result<Option<i32>> {
+/// Locks the name of `version` until the transaction ends. What is read after this sees every
+/// change that was made before; so the caller's permission is looked up again, and so must the
+/// version be: it may be history by now.
+pub(crate) fn lock_name(
+    session: &Session,
+    caller: &Caller,
+    version: &Version,
+    permission: Permission,
+) -> Result<()> {
+    let (project, name) = (version.project_id.as_str(), version.name.as_str());
     let params = [Param::Text(Some(project)), Param::Text(Some(name))];
-    let row = session.run(&LOCK, &params)?.first();
-    Ok(row.and_then(|row| row.integer(0)))
+    if session.run(&LOCK, &params)?.first().is_none() {
+        return Err(Error::no_such_secret());
+    }
+    Rights::of(session, caller, Some(project))?.require_on_secret(permission)
 }
 
 static NEXT: Statement = Statement::new(

@@ -15,6 +15,12 @@ use uuid::Uuid;
 /// The most deliveries that one claim takes.
 const LARGEST_BATCH: i32 = 1000;
 
+/// Seconds from 1970, from which the scheme's timestamps count, to 2000, from which Postgres does.
+const UNIX_TO_2000_SECONDS: i64 = 946_684_800;
+
+/// The longest lease, in microseconds: for as long nobody else delivers what a dead relay claimed.
+const LONGEST_LEASE: i64 = 10 * 60 * 1_000_000;
+
 /// The longest text that is kept of a try's error, in characters.
 const LONGEST_ERROR: usize = 200;
 
@@ -32,16 +38,12 @@ static TAKE: Statement = Statement::new(
     c"WITH due AS MATERIALIZED (SELECT d.id FROM control_plane.deliveries AS d JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id WHERE d.status = 'pending' AND e.enabled AND d.next_attempt_at <= $2 AND (d.leased_until IS NULL OR d.leased_until <= $2) ORDER BY d.next_attempt_at LIMIT $1 FOR UPDATE OF d SKIP LOCKED) UPDATE control_plane.deliveries AS d SET attempts = d.attempts + 1, leased_until = $2 + $3 FROM due WHERE d.id = due.id RETURNING d.id, d.attempts",
 );
 
-static CLOCK: Statement = Statement::new(
-    c"SELECT (EXTRACT(epoch FROM now.at) * 1000000)::bigint - 946684800000000, EXTRACT(epoch FROM now.at)::bigint FROM (SELECT pg_catalog.clock_timestamp() AS at) AS now",
-);
-
 static MESSAGE: Statement = Statement::new(
     c"SELECT e.id, e.secret_encrypted, e.key_fingerprint, o.id, o.body FROM control_plane.deliveries AS d JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id JOIN control_plane.outbox AS o ON o.id = d.event_id WHERE d.id = $1",
 );
 
 static CLAIMED: Statement = Statement::new(
-    c"SELECT d.id, d.attempts, e.url, $2::text, EXTRACT(epoch FROM $3::timestamptz)::bigint, $4::text, o.body FROM control_plane.deliveries AS d JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id JOIN control_plane.outbox AS o ON o.id = d.event_id WHERE d.id = $1",
+    c"SELECT d.id, d.attempts, e.url, $2::text, $3::bigint, $4::text, o.body FROM control_plane.deliveries AS d JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id JOIN control_plane.outbox AS o ON o.id = d.event_id WHERE d.id = $1",
 );
 
 /// claim_deliveries: takes up to `batch` due deliveries for the length of `lease`.
@@ -56,15 +58,19 @@ pub(crate) fn claim_deliveries<'s>(
         return Err(Error::bad_input("batch must be 1 to 1000"));
     }
     let lease = arguments.interval(1).ok_or_else(|| Error::null("lease"))?;
+    if lease.month != 0 || lease.day != 0 || !(1..=LONGEST_LEASE).contains(&lease.time) {
+        return Err(Error::bad_input(
+            "lease must be more than nothing and at most ten minutes",
+        ));
+    }
     keyring::require()?;
-    let clock = session.run(&CLOCK, &[])?.first();
-    let now = clock.and_then(|row| row.bigint(0));
-    let seconds = clock.and_then(|row| row.bigint(1)).unwrap_or_default();
+    let now = id::now();
+    let seconds = UNIX_TO_2000_SECONDS + now.div_euclid(1_000_000);
     let taken = session.run(
         &TAKE,
         &[
             Param::Integer(Some(batch)),
-            Param::Timestamp(now),
+            Param::Timestamp(Some(now)),
             Param::Interval(lease),
         ],
     )?;
@@ -82,7 +88,7 @@ pub(crate) fn claim_deliveries<'s>(
                 let params = [
                     Param::Uuid(Some(delivery)),
                     Param::Text(Some(&webhook_id)),
-                    Param::Timestamp(now),
+                    Param::Bigint(seconds),
                     Param::Text(Some(&signature)),
                 ];
                 if let Some(row) = session.run(&CLAIMED, &params)?.first() {
@@ -126,7 +132,7 @@ pub(crate) fn finish_delivery<'s>(
     let delivery = arguments.required_uuid(0, "delivery_id")?;
     let attempt = arguments.integer(1).ok_or_else(|| Error::null("attempt"))?;
     let status = arguments.integer(2);
-    let error: Option<String> = arguments.text(3).map(|text| {
+    let error: Option<String> = arguments.text(3)?.map(|text| {
         text.chars()
             .filter(|c| !c.is_control())
             .take(LONGEST_ERROR)

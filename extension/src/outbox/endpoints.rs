@@ -33,7 +33,7 @@ pub(crate) fn create_endpoint<'s>(
     check_identifier("project_id", &project)?;
     let url = arguments.required_text(1, "url")?;
     check_url(&url)?;
-    let service = arguments.text(2);
+    let service = arguments.text(2)?;
     if let Some(service) = &service {
         check_service(service)?;
     }

@@ -2,16 +2,17 @@
 //!
 //! A record that arose under a sensitive statement is written as its format string, without the
 //! statement and without anything that may quote it, unless the error is one of ours: those hold no
-//! value by construction. The client is sent the same masked record. The hook allocates nothing and
-//! takes no lock, since it runs in the postmaster too.
+//! value by construction. The client is sent the same masked record. The hook allocates little, raises
+//! nothing and takes no lock, since it runs in the postmaster too.
 #![allow(unsafe_code)]
 
 use crate::backend::raise::ORIGIN;
 use pg_secrets_patterns::is_sensitive_statement;
-use pgrx::pg_sys;
-use std::ffi::CStr;
+use pgrx::{PgLogLevel, pg_sys};
+use std::ffi::{CStr, c_char};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
+use zeroize::Zeroize;
 
 static PREVIOUS: OnceLock<pg_sys::emit_log_hook_type> = OnceLock::new();
 
@@ -37,10 +38,16 @@ unsafe extern "C-unwind" fn before_log(record: *mut pg_sys::ErrorData) {
     }
 }
 
+/// What stands in the place of a message that has no format string of the server's own.
+const WITHOUT_FORMAT: &CStr = c"a statement about pg_secrets failed";
+
+/// Why a client does not see Postgres's own words.
+const HINT: &CStr = c"Postgres's own words are masked, since they may quote a value; the SQLSTATE says what failed. Misspelt names, wrong types and missing grants look like this: control_plane.grant_project() gives a role what it needs.";
+
 /// # Safety
 /// The record's texts are C strings or NULL.
 unsafe fn redact(record: &mut pg_sys::ErrorData) {
-    // SAFETY: the caller's promise, and a C string or NULL that the server keeps.
+    // SAFETY: the caller's promise, and C strings or NULL that the server keeps.
     unsafe {
         let texts = [
             pg_sys::debug_query_string,
@@ -58,15 +65,25 @@ unsafe fn redact(record: &mut pg_sys::ErrorData) {
         if own {
             return;
         }
-        if !record.message_id.is_null() {
-            // The format string is a constant of the server's code. Postgres frees the message
-            // after use, so it must be one of its own allocations: the text is overwritten in
-            // place where it is long enough, and cut where not.
-            overwrite(record.message, CStr::from_ptr(record.message_id));
+        // The postmaster tells of a process that crashed: which, and by what signal, is its message;
+        // the statement that it ran is the detail.
+        if pg_sys::MyProcPid != pg_sys::PostmasterPid {
+            let format = if record.message_id.is_null() {
+                c"%s"
+            } else {
+                CStr::from_ptr(record.message_id)
+            };
+            let message = if format == c"%s" {
+                WITHOUT_FORMAT
+            } else {
+                format
+            };
+            record.message = replace(record.message, message);
+            let is_error = record.elevel >= PgLogLevel::ERROR as i32;
+            record.hint = if is_error { copy(HINT) } else { null_mut() };
         }
         record.detail = null_mut();
         record.detail_log = null_mut();
-        record.hint = null_mut();
         record.context = null_mut();
         record.internalquery = null_mut();
         record.internalpos = 0;
@@ -75,26 +92,49 @@ unsafe fn redact(record: &mut pg_sys::ErrorData) {
 
 /// # Safety
 /// `text` is a C string or NULL.
-unsafe fn is_sensitive(text: *const std::ffi::c_char) -> bool {
+unsafe fn is_sensitive(text: *const c_char) -> bool {
     // SAFETY: the caller's promise.
     !text.is_null() && is_sensitive_statement(unsafe { CStr::from_ptr(text) }.to_bytes())
 }
 
-/// Writes `with` over `text`, cut to its length.
+/// Erases `text`, and gives what is to stand for it: a copy of `with`, or where no memory is left
+/// the beginning of it in the old place.
 ///
 /// # Safety
 /// `text` is a C string that may be written to, or NULL.
-unsafe fn overwrite(text: *mut std::ffi::c_char, with: &CStr) {
+unsafe fn replace(text: *mut c_char, with: &CStr) -> *mut c_char {
     if text.is_null() {
-        return;
+        return text;
     }
     // SAFETY: within the string's own length.
     unsafe {
         let length = CStr::from_ptr(text).to_bytes().len();
         let room = std::slice::from_raw_parts_mut(text.cast::<u8>(), length);
-        let source = with.to_bytes();
-        let kept = source.len().min(length);
-        room[..kept].copy_from_slice(&source[..kept]);
-        room[kept..].fill(b' ');
+        room.zeroize();
+        let other = copy(with);
+        if !other.is_null() {
+            return other;
+        }
+        let kept = with.to_bytes().len().min(length);
+        room[..kept].copy_from_slice(&with.to_bytes()[..kept]);
+        text
+    }
+}
+
+/// A copy in the record's own memory context, which is the current one; NULL where no memory is left.
+///
+/// # Safety
+/// In a process of the server.
+unsafe fn copy(text: &CStr) -> *mut c_char {
+    let bytes = text.to_bytes_with_nul();
+    let flags = pg_sys::MCXT_ALLOC_NO_OOM as i32;
+    // SAFETY: an allocation that does not raise, written within its size.
+    unsafe {
+        let context = pg_sys::CurrentMemoryContext;
+        let room = pg_sys::MemoryContextAllocExtended(context, bytes.len(), flags);
+        if !room.is_null() {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), room.cast::<u8>(), bytes.len());
+        }
+        room.cast()
     }
 }

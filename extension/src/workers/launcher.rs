@@ -2,12 +2,15 @@
 //! the database of the extension exists, and again when it ended.
 #![allow(unsafe_code)]
 
-use crate::{gucs, workers::wake};
+use crate::gucs;
+use crate::keys::dumps;
+use crate::workers::wake;
 use pgrx::bgworkers::{
     BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, DynamicBackgroundWorker,
     SignalWakeFlags,
 };
 use pgrx::{pg_guard, pg_sys};
+use std::ffi::CStr;
 use std::time::Duration;
 
 /// How often to look whether the database or the extension has come to be by another way than
@@ -30,6 +33,7 @@ pub(crate) fn register() {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub(crate) extern "C-unwind" fn pgs_launcher_main(_argument: pg_sys::Datum) {
+    dumps::refuse();
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     // Shared catalogues only: no database is held open by the launcher.
     BackgroundWorker::connect_worker_to_spi(None, None);
@@ -65,7 +69,9 @@ fn database_exists() -> bool {
                     break;
                 }
                 let row = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
-                found = pgrx::name_data_to_str(&(*row).datname) == wanted;
+                // Another database's name may be in any encoding.
+                let name = CStr::from_ptr((*row).datname.data.as_ptr());
+                found = name.to_bytes() == wanted.as_bytes();
             }
             pg_sys::table_endscan(scan);
             pg_sys::table_close(catalogue, lock);
@@ -77,7 +83,7 @@ fn database_exists() -> bool {
 fn start_notifier() -> Option<DynamicBackgroundWorker> {
     // SAFETY: set in every process of the server.
     let own_pid = unsafe { pg_sys::MyProcPid };
-    BackgroundWorkerBuilder::new("pg_secrets notifier")
+    let notifier = BackgroundWorkerBuilder::new("pg_secrets notifier")
         .set_type("pg_secrets notifier")
         .set_library("pg_secrets")
         .set_function("pgs_notifier_main")
@@ -86,5 +92,8 @@ fn start_notifier() -> Option<DynamicBackgroundWorker> {
         // Its end wakes the launcher, which starts it again.
         .set_notify_pid(own_pid)
         .load_dynamic()
-        .ok()
+        .ok()?;
+    // Until it has started it would look as if there were none, and a second one be started.
+    notifier.wait_for_startup().ok()?;
+    Some(notifier)
 }
