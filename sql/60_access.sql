@@ -72,31 +72,18 @@ COMMENT ON FUNCTION control_plane.authenticate(text, jsonb) IS
     'Verifies a token and makes its subject the caller for the rest of the transaction. Trusted logins only.';
 
 -- Lets a role call the functions of this schema, or no longer; called by grant_project and
--- revoke_project as the owner, under their lock on the grants, and by nobody else.
+-- revoke_project as the owner, under their locks, and by nobody else.
 CREATE FUNCTION control_plane.set_execute(verb text, role text) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $body$
-DECLARE
-    role_oid oid := (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) role);
-    -- Given to the role itself; what it inherits may be taken away elsewhere.
-    held boolean := EXISTS (
-        SELECT
-        FROM pg_catalog.pg_proc AS p
-        JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
-        CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) AS own
-        CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS usage
-        WHERE p.oid OPERATOR(pg_catalog.=) 'control_plane.get_secret(uuid, text)'::pg_catalog.regprocedure
-            AND own.grantee OPERATOR(pg_catalog.=) role_oid
-            AND usage.grantee OPERATOR(pg_catalog.=) role_oid
-    );
 BEGIN
-    IF verb OPERATOR(pg_catalog.=) 'grant' AND NOT held THEN
+    IF verb OPERATOR(pg_catalog.=) 'grant' THEN
         EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA control_plane TO %I', role);
         EXECUTE pg_catalog.format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA control_plane TO %I', role);
         EXECUTE pg_catalog.format('REVOKE EXECUTE ON FUNCTION control_plane.set_execute(text, text) FROM %I', role);
         EXECUTE pg_catalog.format('REVOKE EXECUTE ON FUNCTION control_plane.audit_change() FROM %I', role);
-    ELSIF verb OPERATOR(pg_catalog.=) 'revoke' THEN
+    ELSE
         EXECUTE pg_catalog.format('REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control_plane FROM %I', role);
         EXECUTE pg_catalog.format('REVOKE USAGE ON SCHEMA control_plane FROM %I', role);
     END IF;

@@ -2,6 +2,7 @@
 //! extension, and where REST or webhooks are meant, through the real companion.
 
 mod access;
+mod attacks;
 mod audit;
 mod churn;
 mod clone;

@@ -139,10 +139,8 @@ pub(crate) fn grant_project<'s>(
     // Who waited for the lock may have lost the right meanwhile.
     let rights = require_manager(session, caller, &named)?;
     if named.kind == "role" {
-        if role.is_none() {
-            return Err(Error::not_found("no such database role"));
-        }
-        set_execute(session, true, &named.grantee)?;
+        let role = role.ok_or_else(|| Error::not_found("no such database role"))?;
+        set_execute(session, true, role, &named.grantee)?;
     }
     let [kind, grantee, permission, project, service] = named.params();
     {
@@ -192,29 +190,43 @@ pub(crate) fn revoke_project<'s>(
         session.run(&DELETE, &named.params())?.affected()
     };
     // A trusted login needs its EXECUTE for the subjects that it authenticates.
-    let may_lose_execute = role.is_some() && !gucs::is_trusted_login(&named.grantee);
-    if removed > 0 && may_lose_execute {
+    let role = role.filter(|_| removed > 0 && !gucs::is_trusted_login(&named.grantee));
+    if let Some(role) = role {
         let left = session
             .run(&ANY_LEFT, &[Param::Text(Some(&named.grantee))])?
             .first()
             .and_then(|row| row.boolean(0))
             .unwrap_or(true);
         if !left {
-            set_execute(session, false, &named.grantee)?;
+            set_execute(session, false, role, &named.grantee)?;
         }
     }
     Ok(Answer::Integer(i32::try_from(removed).unwrap_or(i32::MAX)))
 }
 
+// Given to the role itself: what it inherits may be taken away elsewhere.
+static HOLDS_EXECUTE: Statement = Statement::new(
+    c"SELECT EXISTS (SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) AS execute CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS usage WHERE p.oid = 'control_plane.get_secret(uuid, text)'::regprocedure AND execute.grantee = $1 AND usage.grantee = $1)",
+);
+
 static SET_EXECUTE: Statement = Statement::new(c"SELECT control_plane.set_execute($1, $2)");
 
 /// Lets a role call the functions, or no longer. Each of them checks its caller by itself; without
 /// this a grant to a role would need two more statements to be of use.
-fn set_execute(session: &Session, allowed: bool, role: &str) -> Result<()> {
+fn set_execute(session: &Session, allowed: bool, role: pg_sys::Oid, name: &str) -> Result<()> {
+    let held = session
+        .run(&HOLDS_EXECUTE, &[Param::Oid(role)])?
+        .first()
+        .and_then(|row| row.boolean(0));
+    if held == Some(allowed) {
+        return Ok(());
+    }
+    // Two at once would fail on the same rows of the catalogue.
+    identity::lock_schema();
     let verb = if allowed { "grant" } else { "revoke" };
     session.run(
         &SET_EXECUTE,
-        &[Param::Text(Some(verb)), Param::Text(Some(role))],
+        &[Param::Text(Some(verb)), Param::Text(Some(name))],
     )?;
     Ok(())
 }

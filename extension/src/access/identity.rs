@@ -214,6 +214,17 @@ pub(crate) fn lock_role(role: pg_sys::Oid) {
     unsafe { pg_sys::LockSharedObject(pg_sys::AuthIdRelationId, role, 0, lock) };
 }
 
+/// Locks our schema's privileges against other changes until the transaction ends; nobody who only
+/// calls functions is held up.
+pub(crate) fn lock_schema() {
+    let lock = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: a lookup by a valid C string, and a lock that ends with the transaction.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"control_plane".as_ptr(), true);
+        pg_sys::LockDatabaseObject(pg_sys::NamespaceRelationId, schema, 0, lock);
+    }
+}
+
 /// The number that initdb gave this cluster. Role numbers mean the same roles within it alone.
 pub(crate) fn cluster() -> i64 {
     // SAFETY: reads shared memory that is set before any backend starts.
