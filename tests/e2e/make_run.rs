@@ -39,6 +39,10 @@ fn what_it_starts_keeps_its_data_and_its_token_over_stops_and_kills() -> Proof {
     assert!(!stopped.status.success(), "the server still runs");
     clone.start();
     assert_eq!(clone.answer(VALUE), "kept");
+    // As Ctrl-C does.
+    assert_eq!(clone.end("INT"), Some(0), "{}", clone.said());
+    clone.start();
+    assert_eq!(clone.answer(VALUE), "kept");
 
     // Nothing could be tidied up: the next start does it.
     assert_eq!(clone.end("KILL"), None);
