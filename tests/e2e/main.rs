@@ -8,6 +8,7 @@ mod churn;
 mod clone;
 mod dump;
 mod gnupg;
+mod golden;
 mod install;
 mod interop;
 mod key_errors;

@@ -1,0 +1,30 @@
+-- What goes wrong says what happened, to programs too, and what to do.
+SELECT control_plane.create_secret('shop', 'db', 'value') IS NOT NULL AS made;
+SELECT control_plane.create_secret('shop', 'db', 'value');
+SELECT control_plane.create_secret(NULL, 'db', 'value');
+SELECT control_plane.create_secret('shop', 'other', NULL);
+SELECT control_plane.create_secret('shop', 'other', '');
+SELECT control_plane.create_secret('shop', 'other', repeat('x', 70000));
+SELECT control_plane.create_secret('', 'other', 'value');
+SELECT control_plane.create_secret('shop', '..', 'value');
+SELECT control_plane.create_secret('shop', E'two\nlines', 'value');
+SELECT control_plane.create_secret('shop', repeat('x', 256), 'value');
+SELECT control_plane.get_secret('00000000-0000-7000-8000-000000000000');
+SELECT control_plane.get_secret_by_name('shop', 'db', 9);
+SELECT control_plane.get_secret_by_name('shop', 'db', service => repeat('x', 51));
+SELECT control_plane.rotate_secret(control_plane.secret_id('shop', 'db'), 'value', grace => '-1 second');
+SELECT control_plane.rotate_secret(control_plane.secret_id('shop', 'db'), 'value', grace => '11 years');
+SELECT control_plane.rotate_secret(control_plane.secret_id('shop', 'db'));
+SELECT control_plane.create_endpoint('shop', 'ftp://127.0.0.1/');
+SELECT control_plane.create_endpoint('shop', 'https://user:password@127.0.0.1/');
+SELECT control_plane.create_endpoint('shop', 'https://127.0.0.1/', event_types => '{}');
+SELECT control_plane.create_endpoint('shop', 'https://127.0.0.1/', event_types => '{secret.imagined}');
+SELECT control_plane.grant_project('somebody', 'everything');
+SELECT control_plane.grant_project('somebody', 'admin', 'shop');
+SELECT control_plane.grant_project('somebody', 'write', 'shop', 'worker');
+SELECT control_plane.grant_project('nobody_of_that_name', 'read', 'shop', kind => 'role');
+SELECT control_plane.authenticate('pgs_x');
+SELECT control_plane.revoke_token('00000000-0000-7000-8000-000000000000');
+-- Postgres's own words are masked where they might quote a value.
+SELECT control_plane.rotate_secret('a value by mistake', 'value');
+SELECT control_plane.rotate_secre(NULL, 'value');

@@ -1,0 +1,21 @@
+-- One secret from its creation to its deletion, by SQL alone.
+SELECT project_id, name, version, active, created_by, state FROM control_plane.create_secret('shop', 'db', 'first');
+SELECT version, state, value FROM control_plane.get_secret_by_name('shop', 'db', service => 'worker');
+SELECT control_plane.secret_id('shop', 'db') AS first_id \gset
+SELECT version, rotated_from = :'first_id' AS from_first, rotation_reason FROM control_plane.rotate_secret(:'first_id', 'second', 'quarterly', '1 hour');
+SELECT version, state, value FROM control_plane.get_secret(:'first_id');
+SELECT version, state, expires_at - superseded_at AS grace FROM control_plane.secret_versions(:'first_id');
+SELECT name, version, consumers, stragglers FROM control_plane.list_secrets('shop');
+-- The second of two rotations of one version learns which one won.
+SELECT control_plane.rotate_secret(:'first_id', 'third');
+-- A grace of zero.
+SELECT version FROM control_plane.rotate_secret(control_plane.secret_id('shop', 'db'), 'third', grace => '0');
+SELECT value FROM control_plane.get_secret_by_name('shop', 'db', 2);
+SELECT version, value FROM control_plane.get_secrets('shop');
+SELECT version, value FROM control_plane.get_secrets('shop', ARRAY['db', 'other']);
+-- Deleted, and made anew under the next number.
+SELECT version, purge_at - deleted_at AS kept FROM control_plane.delete_secret(:'first_id', 'no longer used');
+SELECT value FROM control_plane.get_secret(:'first_id');
+SELECT version, rotated_from FROM control_plane.create_secret('shop', 'db', 'fourth');
+SELECT action, outcome, actor, name, version, service, detail - 'rotated_from' AS detail FROM control_plane.audit_logs ORDER BY id;
+SELECT type, body::jsonb -> 'data' ->> 'name' AS name, body::jsonb -> 'data' ->> 'new_version' AS new_version FROM control_plane.outbox ORDER BY id;
