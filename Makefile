@@ -13,7 +13,7 @@ run: ## Start a private Postgres with the extension, and the companion; install 
 	@dev/prerequisites.sh
 	@dev/build.sh
 	@dev/install.sh
-	@env --default-signal=INT dev/run.sh
+	@dev/run.sh
 
 test: ## Run everything that the continuous integration runs
 	@dev/prerequisites.sh --for-tests

@@ -2,6 +2,13 @@
 # Starts a private Postgres with the extension, and the companion, and waits. Ctrl-C stops both; the
 # data stays. Everything belongs to this clone: several clones run side by side.
 set -euo pipefail
+
+# A shell that was started in the background ignores Ctrl-C, and cannot undo that: begin anew.
+if [[ -z ${PG_SECRETS_RUN:-} ]]; then
+  PG_SECRETS_RUN=1 exec env --default-signal=INT "$0" "$@"
+fi
+unset PG_SECRETS_RUN
+
 cd "$(dirname "$0")/.."
 clone=$PWD
 umask 077

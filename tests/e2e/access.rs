@@ -70,7 +70,8 @@ fn assert_refused(outcome: Result<(), SqlError>, state: &str, what: &str) {
 
 #[tokio::test]
 async fn a_role_without_grants_can_do_nothing() -> Proof {
-    let app = TestApp::shared().await;
+    // Its own: GRANT by hand fails where other tests change the same privileges at that moment.
+    let app = TestApp::start("fsync = off").await;
     let admin = app.sql().await?;
     let secret = secret(&admin).await?;
     let name = login(&admin).await?;

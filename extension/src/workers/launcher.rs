@@ -6,8 +6,8 @@ use crate::gucs;
 use crate::keys::dumps;
 use crate::workers::wake;
 use pgrx::bgworkers::{
-    BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, DynamicBackgroundWorker,
-    SignalWakeFlags,
+    BackgroundWorker, BackgroundWorkerBuilder, BackgroundWorkerStatus, BgWorkerStartTime,
+    DynamicBackgroundWorker, SignalWakeFlags,
 };
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::CStr;
@@ -40,7 +40,7 @@ pub(crate) extern "C-unwind" fn pgs_launcher_main(_argument: pg_sys::Datum) {
     wake::become_launcher();
     let mut notifier: Option<DynamicBackgroundWorker> = None;
     loop {
-        let running = notifier.as_ref().is_some_and(|worker| worker.pid().is_ok());
+        let running = notifier.as_ref().is_some_and(lives);
         if !running && database_exists() {
             notifier = start_notifier();
         }
@@ -48,6 +48,15 @@ pub(crate) extern "C-unwind" fn pgs_launcher_main(_argument: pg_sys::Datum) {
             break;
         }
     }
+}
+
+/// Whether a worker runs, or is about to. Its start is not waited for: a server that is told to stop
+/// in that moment starts nothing more, and would wait for us.
+fn lives(worker: &DynamicBackgroundWorker) -> bool {
+    matches!(
+        worker.pid(),
+        Ok(_) | Err(BackgroundWorkerStatus::NotYetStarted)
+    )
 }
 
 /// Whether the database of the extension is there. A process without a database has no catalogue
@@ -83,7 +92,7 @@ fn database_exists() -> bool {
 fn start_notifier() -> Option<DynamicBackgroundWorker> {
     // SAFETY: set in every process of the server.
     let own_pid = unsafe { pg_sys::MyProcPid };
-    let notifier = BackgroundWorkerBuilder::new("pg_secrets notifier")
+    BackgroundWorkerBuilder::new("pg_secrets notifier")
         .set_type("pg_secrets notifier")
         .set_library("pg_secrets")
         .set_function("pgs_notifier_main")
@@ -92,8 +101,5 @@ fn start_notifier() -> Option<DynamicBackgroundWorker> {
         // Its end wakes the launcher, which starts it again.
         .set_notify_pid(own_pid)
         .load_dynamic()
-        .ok()?;
-    // Until it has started it would look as if there were none, and a second one be started.
-    notifier.wait_for_startup().ok()?;
-    Some(notifier)
+        .ok()
 }

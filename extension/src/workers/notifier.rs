@@ -48,6 +48,9 @@ fn extension_exists() -> bool {
 }
 
 fn notify() {
+    // Nothing of it needs to be durable, and a commit that waits for a standby that is gone would
+    // keep the server from stopping.
+    Spi::run("SET LOCAL synchronous_commit TO off").expect("synchronous_commit");
     // A failure ends this process with an error in the log; the launcher starts it again, and the
     // relays poll meanwhile.
     Spi::run("SELECT pg_catalog.pg_notify('pg_secrets', '')").expect("pg_notify");
