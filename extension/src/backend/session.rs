@@ -37,7 +37,8 @@ pub(crate) enum Param<'p> {
     Bigint(i64),
     Oid(pg_sys::Oid),
     OptionalOid(Option<pg_sys::Oid>),
-    Interval(pg_sys::Interval),
+    /// Microseconds.
+    Interval(i64),
     /// Microseconds since 2000.
     Timestamp(Option<i64>),
 }
@@ -70,7 +71,12 @@ impl Param<'_> {
             Param::Oid(oid) => oid.into_datum(),
             Param::OptionalOid(oid) => oid.into_datum(),
             Param::Timestamp(timestamp) => timestamp.into_datum(),
-            Param::Interval(interval) => {
+            Param::Interval(microseconds) => {
+                let interval = pg_sys::Interval {
+                    time: microseconds,
+                    day: 0,
+                    month: 0,
+                };
                 // SAFETY: palloc gives room for one interval, in the current memory context.
                 unsafe {
                     let copy =

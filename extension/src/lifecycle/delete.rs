@@ -10,7 +10,6 @@ use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::gucs;
-use crate::lifecycle::grace;
 use crate::lifecycle::version::{self, Version};
 use crate::outbox::event::{self, Event};
 use serde_json::json;
@@ -60,7 +59,7 @@ pub(crate) fn delete_secret<'s>(
             &DELETE,
             &[
                 Param::Uuid(Some(latest.chain_id)),
-                Param::Interval(grace::interval(purge_after)),
+                Param::Interval(purge_after),
             ],
         )?;
     }

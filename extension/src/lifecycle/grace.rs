@@ -26,12 +26,3 @@ pub(crate) fn of_rotation(said: Option<pg_sys::Interval>) -> Result<i64> {
         _ => Err(Error::bad_input("grace must be at most ten years")),
     }
 }
-
-/// The interval of so many microseconds.
-pub(crate) fn interval(microseconds: i64) -> pg_sys::Interval {
-    pg_sys::Interval {
-        time: microseconds,
-        day: 0,
-        month: 0,
-    }
-}

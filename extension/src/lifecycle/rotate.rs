@@ -129,7 +129,7 @@ fn supersede(session: &Session, old: Uuid, grace: i64) -> Result<()> {
     if grace == 0 {
         session.run(&SUPERSEDE_AND_DESTROY, &[id])?;
     } else {
-        session.run(&SUPERSEDE, &[id, Param::Interval(grace::interval(grace))])?;
+        session.run(&SUPERSEDE, &[id, Param::Interval(grace)])?;
     }
     Ok(())
 }

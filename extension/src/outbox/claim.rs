@@ -71,7 +71,7 @@ pub(crate) fn claim_deliveries<'s>(
         &[
             Param::Integer(Some(batch)),
             Param::Timestamp(Some(now)),
-            Param::Interval(lease),
+            Param::Interval(lease.time),
         ],
     )?;
     let mut claimed = Vec::new();
@@ -168,7 +168,7 @@ fn end_try(
     let ended = if status.is_some_and(|status| (200..300).contains(&status)) {
         session.run(&DELIVERED, &[id, fence, last_status])?
     } else if let Some(wait) = wait_after(attempt)? {
-        let wait = Param::Interval(crate::lifecycle::grace::interval(wait));
+        let wait = Param::Interval(wait);
         session.run(&AGAIN, &[id, fence, last_status, last_error, wait])?
     } else {
         session.run(&FAILED, &[id, fence, last_status, last_error])?
