@@ -2,7 +2,8 @@
 //! start or on reload; none can be changed by a session, so that no caller can loosen one.
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
-use std::ffi::CString;
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::time::Duration;
 
 static DATABASE: GucSetting<Option<CString>> =
@@ -37,14 +38,7 @@ pub(crate) fn register() {
         GucContext::Sighup,
         GucFlags::default(),
     );
-    GucRegistry::define_string_guc(
-        c"pg_secrets.retry_schedule",
-        c"How long a failed webhook waits before each further try, separated by commas.",
-        c"Each is a number with a unit: ms, s, min, h or d. After the last one the delivery has failed.",
-        &RETRY_SCHEDULE,
-        GucContext::Sighup,
-        GucFlags::default(),
-    );
+    register_retry_schedule();
     GucRegistry::define_int_guc(
         c"pg_secrets.grace_period",
         c"How long a superseded version stays readable.",
@@ -84,6 +78,41 @@ pub(crate) fn register() {
         GucFlags::default(),
     );
     reserve_prefix();
+}
+
+#[allow(unsafe_code)]
+fn register_retry_schedule() {
+    // SAFETY: the check hook neither panics nor raises.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"pg_secrets.retry_schedule",
+            c"How long a failed webhook waits before each further try, separated by commas.",
+            c"Each is a number with a unit: ms, s, min, h or d. After the last one the delivery has failed.",
+            &RETRY_SCHEDULE,
+            GucContext::Sighup,
+            GucFlags::default(),
+            Some(check_retry_schedule),
+            None,
+            None,
+        );
+    }
+}
+
+/// Whether a schedule can be read; one that cannot is refused, and the old one stays.
+#[allow(unsafe_code)]
+unsafe extern "C-unwind" fn check_retry_schedule(
+    value: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: Postgres passes a pointer to a C string or NULL.
+    let text = unsafe {
+        if value.is_null() || (*value).is_null() {
+            return true;
+        }
+        CStr::from_ptr(*value).to_bytes()
+    };
+    std::str::from_utf8(text).is_ok_and(|text| parse_schedule(text).is_some())
 }
 
 #[allow(unsafe_code)]
@@ -136,12 +165,17 @@ pub(crate) fn workers() -> bool {
     WORKERS.get()
 }
 
-/// The waits before the second, third, … try of a webhook. An entry that cannot be read ends the
-/// list, so that a misspelt schedule tries less and never more often.
+/// The waits before the second, third, … try of a webhook.
 pub(crate) fn retry_schedule() -> Vec<Duration> {
-    text(&RETRY_SCHEDULE)
-        .split(',')
-        .map_while(|entry| parse_duration(entry.trim()))
+    parse_schedule(&text(&RETRY_SCHEDULE)).unwrap_or_default()
+}
+
+fn parse_schedule(text: &str) -> Option<Vec<Duration>> {
+    if text.trim().is_empty() {
+        return Some(Vec::new());
+    }
+    text.split(',')
+        .map(|entry| parse_duration(entry.trim()))
         .collect()
 }
 

@@ -312,3 +312,18 @@ async fn the_server_survives_misuse_without_a_panic() -> Proof {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_retry_schedule_that_cannot_be_read_is_refused_and_the_old_one_stays() -> Proof {
+    let app = TestApp::start("pg_secrets.retry_schedule = '1s, 2min'").await;
+    let sql = app.sql().await?;
+    let refused = sql
+        .refused_text("ALTER SYSTEM SET pg_secrets.retry_schedule = '1s, 2x'")
+        .await;
+    assert_eq!(refused.state, "22023");
+    sql.run("ALTER SYSTEM SET pg_secrets.retry_schedule = '500ms, 1h, 2d'")
+        .await?;
+    let old: String = sql.one("SHOW pg_secrets.retry_schedule", &[]).await?;
+    assert_eq!(old, "1s, 2min");
+    Ok(())
+}
