@@ -119,6 +119,18 @@ fn lock_grantee(named: &Named) -> Result<Option<pg_sys::Oid>> {
     Ok(None)
 }
 
+/// What a grant or a revocation begins with: the caller's right to it, looked up again once the lock
+/// is there, since who waited for it may have lost the right meanwhile.
+fn begin_change(
+    session: &Session,
+    caller: &Caller,
+    named: &Named,
+) -> Result<(Rights, Option<pg_sys::Oid>)> {
+    require_manager(session, caller, named)?;
+    let role = lock_grantee(named)?;
+    Ok((require_manager(session, caller, named)?, role))
+}
+
 static INSERT: Statement = Statement::new(
     c"INSERT INTO control_plane.grants AS g (kind, grantee, permission, project_id, service, id, granted_by, role_oid, cluster) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT ON CONSTRAINT grants_key DO UPDATE SET role_oid = excluded.role_oid, cluster = excluded.cluster, granted_by = excluded.granted_by, granted_at = pg_catalog.clock_timestamp() WHERE g.role_oid IS DISTINCT FROM excluded.role_oid OR (g.role_oid IS NOT NULL AND g.cluster <> excluded.cluster)",
 );
@@ -134,10 +146,7 @@ pub(crate) fn grant_project<'s>(
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let named = Named::read(arguments)?;
-    require_manager(session, caller, &named)?;
-    let role = lock_grantee(&named)?;
-    // Who waited for the lock may have lost the right meanwhile.
-    let rights = require_manager(session, caller, &named)?;
+    let (rights, role) = begin_change(session, caller, &named)?;
     if named.kind == "role" {
         let role = role.ok_or_else(|| Error::not_found("no such database role"))?;
         set_execute(session, true, role, &named.grantee)?;
@@ -182,9 +191,7 @@ pub(crate) fn revoke_project<'s>(
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let named = Named::read(arguments)?;
-    require_manager(session, caller, &named)?;
-    let role = lock_grantee(&named)?;
-    let rights = require_manager(session, caller, &named)?;
+    let (rights, role) = begin_change(session, caller, &named)?;
     let removed = {
         let _declared = changes::declare(caller, named.record("grant.revoked", &rights));
         session.run(&DELETE, &named.params())?.affected()
