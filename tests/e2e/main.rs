@@ -22,6 +22,7 @@ mod relay_death;
 mod schema;
 mod tokens;
 mod webhooks;
+mod workers;
 
 /// The length of a fault test: short in `make test`, full in `make soak`.
 fn duration(short: u64, full: u64) -> std::time::Duration {
