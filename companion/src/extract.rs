@@ -125,6 +125,13 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
     }
 }
 
+/// The query of a read: it may name the service that reads, as the header does.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServiceQuery {
+    pub(crate) service: Option<String>,
+}
+
 /// Whether the text is UTF-8 once its percent-encoding (RFC 3986, section 2.1) is undone. The
 /// parser of queries would put replacement characters in place of what is not.
 fn decodes_to_utf8(encoded: &str) -> bool {

@@ -3,11 +3,10 @@
 use crate::answer;
 use crate::auth::Caller;
 use crate::error::Error;
-use crate::extract::{PathOf, QueryOf, ServiceHeader};
+use crate::extract::{PathOf, QueryOf, ServiceHeader, ServiceQuery};
 use crate::state::AppState;
 use axum::extract::State;
 use axum::response::Response;
-use serde::Deserialize;
 use uuid::Uuid;
 
 pub(super) const STATEMENT: &str = "
@@ -19,20 +18,13 @@ LATERAL control_plane.get_secret(
     CASE WHEN caller.subject IS NOT NULL THEN $3::uuid END, $4::text
 ) AS v";
 
-/// Who reads.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Parameters {
-    service: Option<String>,
-}
-
 /// 200 with the value, 404, or 410 with `current_id`.
 pub(crate) async fn handle(
     caller: Caller,
     State(state): State<AppState>,
     PathOf(id): PathOf<Uuid>,
     service: ServiceHeader,
-    QueryOf(query): QueryOf<Parameters>,
+    QueryOf(query): QueryOf<ServiceQuery>,
 ) -> Result<Response, Error> {
     let service = service.or(query.service);
     let row = state

@@ -3,7 +3,7 @@
 
 use crate::auth::Caller;
 use crate::error::Error;
-use crate::extract::{JsonBody, JsonForm, PathOf, QueryOf, ServiceHeader};
+use crate::extract::{JsonBody, JsonForm, PathOf, QueryOf, ServiceHeader, ServiceQuery};
 use crate::secret::SecretValue;
 use crate::state::AppState;
 use axum::Json;
@@ -28,13 +28,6 @@ impl JsonForm for Wanted {
     const FORM: &'static str = r#"{"names": [text, …]} or {}"#;
 }
 
-/// Who reads.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Parameters {
-    service: Option<String>,
-}
-
 /// Secrets with their values.
 #[derive(Debug, Serialize)]
 pub(crate) struct Secrets {
@@ -47,7 +40,7 @@ pub(crate) async fn handle(
     State(state): State<AppState>,
     PathOf(project_id): PathOf<String>,
     service: ServiceHeader,
-    QueryOf(query): QueryOf<Parameters>,
+    QueryOf(query): QueryOf<ServiceQuery>,
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Json<Secrets>, Error> {
     let service = service.or(query.service);

@@ -127,8 +127,8 @@ impl<'c> Arguments<'c> {
         unsafe { pointer.as_ref().copied() }
     }
 
-    /// A secret of at most `limit` bytes: the one copy that we make erases itself, and so is one that Postgres made to
-    /// unpack the argument.
+    /// A secret of at most `limit` bytes. The one copy that we make erases itself; one that Postgres
+    /// made to unpack the argument is erased here.
     pub(crate) fn secret(
         &self,
         position: usize,
@@ -149,13 +149,12 @@ impl<'c> Arguments<'c> {
         unsafe {
             let unpacked = pg_sys::pg_detoast_datum_packed(packed);
             let length = pgrx::varsize_any_exhdr(unpacked);
-            let data = pgrx::vardata_any(unpacked).cast::<u8>().cast_mut();
-            let bytes = std::slice::from_raw_parts_mut(data, length);
-            let text = std::str::from_utf8(bytes)
+            let data = pgrx::vardata_any(unpacked).cast::<u8>();
+            let text = std::str::from_utf8(std::slice::from_raw_parts(data, length))
                 .ok()
                 .map(|text| Zeroizing::new(text.to_owned()));
             if unpacked != packed {
-                bytes.zeroize();
+                std::slice::from_raw_parts_mut(data.cast_mut(), length).zeroize();
                 pg_sys::pfree(unpacked.cast());
             }
             text.ok_or_else(|| Error::bad_input(format!("{name} is not UTF-8")))
