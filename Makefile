@@ -39,4 +39,9 @@ soak: ## Run the fault tests at their full length
 	@dev/prerequisites.sh --for-tests
 	@PG_SECRETS_SOAK=1 dev/test.sh
 
-.PHONY: help run test build install lint fmt soak
+bench: ## Print what encrypting and decrypting cost, beside pgcrypto
+	@dev/prerequisites.sh
+	@dev/build.sh
+	@dev/bench.sh
+
+.PHONY: help run test build install lint fmt soak bench

@@ -21,3 +21,6 @@ CREATE INDEX deliveries_due_idx ON control_plane.deliveries (next_attempt_at)
     WHERE status OPERATOR(pg_catalog.=) 'pending';
 
 CREATE INDEX deliveries_endpoint_id_idx ON control_plane.deliveries (endpoint_id);
+
+-- 'What is still encrypted to this key?'
+CREATE INDEX secrets_key_fingerprint_idx ON control_plane.secrets (key_fingerprint, id);

@@ -176,3 +176,38 @@ CREATE TYPE control_plane.claimed_delivery AS (
     webhook_signature text,
     body text
 );
+
+-- How many versions and endpoints need which key. A version whose grace is over needs none any more.
+CREATE VIEW control_plane.key_usage AS
+SELECT
+    sealed.key_fingerprint,
+    pg_catalog.count(*) FILTER (WHERE sealed.kind OPERATOR(pg_catalog.=) 'version') AS versions,
+    pg_catalog.count(*) FILTER (WHERE sealed.kind OPERATOR(pg_catalog.=) 'endpoint') AS endpoints
+FROM (
+    SELECT v.key_fingerprint, 'version' AS kind
+    FROM control_plane.versions AS v
+    WHERE v.state OPERATOR(pg_catalog.<>) 'destroyed'
+    UNION ALL
+    SELECT e.key_fingerprint, 'endpoint' AS kind
+    FROM control_plane.endpoints AS e
+) AS sealed
+GROUP BY sealed.key_fingerprint;
+
+-- A key of the server, or one that something needs and the server does not have (available is false).
+CREATE TYPE control_plane.pgp_key AS (
+    fingerprint text,
+    algorithm text,
+    created timestamptz,
+    "primary" boolean,
+    available boolean,
+    versions bigint,
+    endpoints bigint
+);
+
+-- Something that cannot be decrypted. kind is version or endpoint.
+CREATE TYPE control_plane.verify_failure AS (
+    id uuid,
+    key_fingerprint text,
+    kind text,
+    problem text
+);

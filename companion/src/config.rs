@@ -4,11 +4,14 @@
 //! |---|---|---|---|
 //! | `DATABASE_URL` | `--database-url` | none | where the database is, see `database_url.rs`; a password only in the variable |
 //! | `PGPASSWORD` | none | none | the password, where the URL has none |
+//! | `PG_SECRETS_TOKEN` | none | none | reencrypt: the token of an administrator, where the login acts for others |
 //! | `PG_SECRETS_LISTEN` | `--listen` | `127.0.0.1:8484` | address and port of the REST service |
 //! | `PG_SECRETS_POOL_SIZE` | `--pool-size` | `16` | connections to the database for requests and relay |
 //! | `PG_SECRETS_WEBHOOK_ALLOW` | `--webhook-allow` | unset | networks (CIDR, comma between) that webhooks go to, http or https, and nowhere else; unset: https to globally routable addresses |
 //! | `PG_SECRETS_WEBHOOK_TIMEOUT` | `--webhook-timeout` | `10s` | how long one delivery may take, at most 45 s |
 //! | `PG_SECRETS_POLL_INTERVAL` | `--poll-interval` | `2s` | how often the relay looks for due deliveries without being woken |
+//! | `PG_SECRETS_KEY_FILE` | `--key-file` | none | decrypt: the file of secret keys, as the server takes it |
+//! | `PG_SECRETS_KEY_PASSPHRASE`, `PG_SECRETS_KEY_PASSPHRASE_FILE` | none | none | decrypt: the passphrase of locked keys, or a file with it, see `key_file.rs` |
 //! | `RUST_LOG`, `PG_SECRETS_LOG_FORMAT` | none | see `telemetry.rs` | what is logged, and how |
 //!
 //! Durations are written `2s`, `500ms`, `PT2S`, or as a number of seconds.
@@ -21,6 +24,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// The longest that a delivery may take: it has to be over, and its outcome stored, before the
 /// lease of one minute ends.
@@ -42,15 +46,26 @@ pub enum Command {
     Serve(ServeArguments),
     /// Make an OpenPGP secret key for the database server
     Keygen(KeygenArguments),
+    /// Encrypt everything anew, to the primary key of the server
+    Reencrypt(ReencryptArguments),
+    /// Read a value out of a dump, without a server; without --id, list what the dump holds
+    Decrypt(DecryptArguments),
+}
+
+/// The database, for every command that needs one.
+#[derive(Debug, Args)]
+pub(crate) struct DatabaseArguments {
+    /// Where the database is: postgresql://user@host/db, or postgresql://user@%2Fsocket%2Ffolder/db;
+    /// a URL with a password goes into the environment [env: DATABASE_URL]
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
 }
 
 /// The flags of `pg-secrets serve`.
 #[derive(Debug, Args)]
 pub struct ServeArguments {
-    /// Where the database is: postgresql://user@host/db, or postgresql://user@%2Fsocket%2Ffolder/db;
-    /// a URL with a password goes into the environment [env: DATABASE_URL]
-    #[arg(long, value_name = "URL")]
-    database_url: Option<String>,
+    #[command(flatten)]
+    database: DatabaseArguments,
     /// Address and port to listen on
     #[arg(long, env = "PG_SECRETS_LISTEN", default_value = "127.0.0.1:8484")]
     listen: SocketAddr,
@@ -83,6 +98,35 @@ pub struct KeygenArguments {
     pub(crate) output: Option<PathBuf>,
 }
 
+/// The flags of `pg-secrets reencrypt`. A login that is listed in pg_secrets.trusted_logins acts for
+/// the subject of the token in PG_SECRETS_TOKEN; any other has the rights of its role.
+#[derive(Debug, Args)]
+pub struct ReencryptArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    /// How many values are re-encrypted in one transaction
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10000))]
+    pub(crate) batch: u16,
+}
+
+/// The flags of `pg-secrets decrypt`.
+#[derive(Debug, Args)]
+pub struct DecryptArguments {
+    /// OpenPGP secret keys, in the forms that the server takes; a passphrase comes by
+    /// PG_SECRETS_KEY_PASSPHRASE or PG_SECRETS_KEY_PASSPHRASE_FILE alone
+    #[arg(long, env = "PG_SECRETS_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
+    /// A dump in pg_dump's plain format; - is standard input
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(crate) dump: PathBuf,
+    /// Which version's value to read
+    #[arg(long, value_name = "UUID")]
+    pub(crate) id: Option<Uuid>,
+    /// A new file for the value, readable by its owner alone; without it the value goes to stdout
+    #[arg(long, value_name = "FILE", requires = "id")]
+    pub(crate) output: Option<PathBuf>,
+}
+
 /// Which OpenPGP a key is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum KeyProfile {
@@ -109,13 +153,13 @@ pub(crate) struct WebhookConfig {
     pub(crate) poll_interval: Duration,
 }
 
-impl Config {
-    /// Checks the flags, and adds what comes by environment alone.
+impl DatabaseArguments {
+    /// Where the database is, from the flag or else from the environment.
     ///
     /// # Errors
-    /// Where a setting is missing or makes no sense. The text quotes no part of the database's URL.
-    pub(crate) fn new(arguments: ServeArguments) -> anyhow::Result<Self> {
-        let database = match arguments.database_url {
+    /// Where it is not said, or cannot be understood. The text quotes no part of the URL.
+    pub(crate) fn target(self) -> anyhow::Result<DatabaseTarget> {
+        let database = match self.database_url {
             Some(url) => {
                 let target = database_url::parse(&SecretText::new(url))?;
                 ensure!(
@@ -133,6 +177,17 @@ impl Config {
             },
         };
         let password = std::env::var("PGPASSWORD").ok().map(SecretText::new);
+        Ok(database.or_password(password.as_ref()))
+    }
+}
+
+impl Config {
+    /// Checks the flags, and adds what comes by environment alone.
+    ///
+    /// # Errors
+    /// Where a setting is missing or makes no sense. The text quotes no part of the database's URL.
+    pub(crate) fn new(arguments: ServeArguments) -> anyhow::Result<Self> {
+        let database = arguments.database.target()?;
         let allow = match arguments.webhook_allow {
             Some(networks) => networks
                 .parse()
@@ -149,7 +204,7 @@ impl Config {
             "--poll-interval must be at least 10ms"
         );
         Ok(Self {
-            database: database.or_password(password.as_ref()),
+            database,
             listen: arguments.listen,
             pool_size: arguments.pool_size.into(),
             webhooks: WebhookConfig {
@@ -199,7 +254,7 @@ mod tests {
         let line = ["pg-secrets", "serve"].iter().chain(flags);
         match Cli::try_parse_from(line)?.command {
             Command::Serve(arguments) => Config::new(arguments),
-            Command::Keygen(_) => bail!("not serve"),
+            _ => bail!("not serve"),
         }
     }
 

@@ -140,6 +140,14 @@ impl Error {
         Self::Request(StatusCode::NOT_FOUND, "no such secret".into())
     }
 
+    /// What a person at a terminal is told.
+    pub(crate) fn for_people(&self) -> String {
+        match self {
+            Self::Refused(problem) => problem.detail.as_ref().to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     fn problem(&self) -> Problem {
         match self {
             Self::Request(status, detail) => Problem::new(*status, detail.clone()),

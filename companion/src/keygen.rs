@@ -1,11 +1,10 @@
 //! `pg-secrets keygen`: an OpenPGP secret key for the database server.
 
 use crate::config::{KeyProfile, KeygenArguments};
+use crate::private_file::write_new;
 use anyhow::{Context, bail};
 use pg_secrets_openpgp::{Profile, generate};
-use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Makes a key and writes it to the file asked for, or to stdout.
@@ -43,17 +42,6 @@ pub fn run(arguments: &KeygenArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a file that did not exist before and that its owner alone can read, down to the disk.
-fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
-}
-
 #[allow(clippy::print_stderr)]
 fn advise(path: &Path) {
     eprintln!(
@@ -63,23 +51,4 @@ fn advise(path: &Path) {
          3. Keep a copy in a safe place, apart from the database's backups: without it no secret can be read again.",
         path = path.display()
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn a_key_file_is_its_owners_alone_and_never_overwritten() {
-        let folder = std::env::temp_dir().join(uuid::Uuid::new_v4().to_string());
-        std::fs::create_dir(&folder).unwrap();
-        let path = folder.join("key.asc");
-        write_new(&path, b"first").unwrap();
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert!(write_new(&path, b"second").is_err());
-        assert_eq!(std::fs::read(&path).unwrap(), b"first");
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
 }

@@ -5,7 +5,9 @@
 //! companions may run against one database. `router.rs` is the whole route table.
 
 pub mod config;
+pub mod decrypt;
 pub mod keygen;
+pub mod reencrypt;
 pub mod serve;
 pub mod telemetry;
 
@@ -13,10 +15,13 @@ mod answer;
 mod auth;
 mod database_url;
 mod db;
+mod dump;
 mod envelope;
 mod error;
 mod extract;
 mod grace;
+mod key_file;
+mod private_file;
 mod problem;
 mod router;
 mod routes;

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use pg_secrets_companion::config::{Cli, Command};
-use pg_secrets_companion::{keygen, serve, telemetry};
+use pg_secrets_companion::{decrypt, keygen, reencrypt, serve, telemetry};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -13,6 +13,8 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
+        Command::Reencrypt(arguments) => reencrypt::run(arguments),
+        Command::Decrypt(arguments) => decrypt::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@
 use crate::access::{grants, tokens};
 use crate::backend::entry::{enter, enter_audit_trigger};
 use crate::install;
+use crate::keys::{list as list_keys, messages, reencrypt, verify};
 use crate::lifecycle::{consumers, create, delete, list, read, rotate};
 use crate::outbox::{claim, endpoints};
 use pgrx::pg_sys;
@@ -57,6 +58,13 @@ entry_points! {
     pgs_create_token / pg_finfo_pgs_create_token => tokens::create_token,
     pgs_revoke_token / pg_finfo_pgs_revoke_token => tokens::revoke_token,
     pgs_authenticate / pg_finfo_pgs_authenticate => tokens::authenticate,
+    pgs_pgp_keys / pg_finfo_pgs_pgp_keys => list_keys::pgp_keys,
+    pgs_reencrypt_secrets / pg_finfo_pgs_reencrypt_secrets => reencrypt::reencrypt_secrets,
+    pgs_verify_secrets / pg_finfo_pgs_verify_secrets => verify::verify_secrets,
+    pgs_pgp_encrypt / pg_finfo_pgs_pgp_encrypt => messages::pgp_encrypt,
+    pgs_pgp_decrypt / pg_finfo_pgs_pgp_decrypt => messages::pgp_decrypt,
+    pgs_armor / pg_finfo_pgs_armor => messages::armor,
+    pgs_dearmor / pg_finfo_pgs_dearmor => messages::dearmor,
     pgs_assert_installable / pg_finfo_pgs_assert_installable => install::assert_installable,
 }
 

@@ -1,6 +1,7 @@
 //! The settings of postgresql.conf, each with its default. All of them are read at the server's
 //! start or on reload; none can be changed by a session, so that no caller can loosen one.
 
+use crate::keys::key_file;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 static DATABASE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"postgres"));
+static KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static TRUSTED_LOGINS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static RETRY_SCHEDULE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(
     c"1s, 2s, 4s, 8s, 16s, 32s, 64s, 10min, 30min, 1h, 2h, 4h, 8h, 12h, 20h, 24h",
@@ -30,6 +32,7 @@ pub(crate) fn register() {
         GucContext::Postmaster,
         GucFlags::default(),
     );
+    register_key_file();
     GucRegistry::define_string_guc(
         c"pg_secrets.trusted_logins",
         c"Login roles whose requests act for the subject that they authenticate, separated by commas.",
@@ -78,6 +81,24 @@ pub(crate) fn register() {
         GucFlags::default(),
     );
     reserve_prefix();
+}
+
+#[allow(unsafe_code)]
+fn register_key_file() {
+    // SAFETY: the hooks neither panic nor raise.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"pg_secrets.key_file",
+            c"A file of OpenPGP secret keys; the first one that can encrypt is the primary key.",
+            c"Read again with every reload. While it is set, PG_SECRETS_KEY and PG_SECRETS_KEY_FILE do not count.",
+            &KEY_FILE,
+            GucContext::Sighup,
+            GucFlags::default(),
+            Some(key_file::check_hook),
+            Some(key_file::assign_hook),
+            None,
+        );
+    }
 }
 
 #[allow(unsafe_code)]
@@ -131,6 +152,11 @@ fn text(setting: &GucSetting<Option<CString>>) -> String {
 /// The name of the database that holds the extension.
 pub(crate) fn database() -> String {
     text(&DATABASE)
+}
+
+/// The file of keys; empty where the keys come from the environment.
+pub(crate) fn key_file() -> String {
+    text(&KEY_FILE)
 }
 
 /// Whether `login` is one of the trusted logins; names are compared byte for byte.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// A call of every function for a secret `{id}` of project `{p}`, and what it answers somebody who
 /// has no grant. Who may not see a secret is told that there is none.
-const CALLS: [(&str, &str); 22] = [
+const CALLS: [(&str, &str); 29] = [
     ("create_secret('{p}', 'other', 'a value')", "PT403"),
     ("get_secret('{id}')", "PT404"),
     ("get_secret_by_name('{p}', 'name')", "PT404"),
@@ -27,6 +27,14 @@ const CALLS: [(&str, &str); 22] = [
     ("create_token('somebody')", "PT403"),
     ("revoke_token('{id}')", "PT403"),
     ("authenticate('pgs_x')", "PT403"),
+    ("pgp_keys()", "PT403"),
+    ("reencrypt_secrets(1)", "PT403"),
+    ("verify_secrets()", "PT403"),
+    ("pgp_encrypt('x')", "PT403"),
+    ("pgp_decrypt('\\x00')", "PT403"),
+    // These two know no secret and ask for no grant: it is their input that they refuse.
+    ("armor('x', ARRAY['a'])", "PT400"),
+    ("dearmor('x')", "PT400"),
     ("set_execute('grant', 'postgres')", "42501"),
     ("audit_change()", "0A000"),
 ];

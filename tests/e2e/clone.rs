@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// What dev/run.sh uses of the repository; it builds and installs nothing.
 const PARTS: [&str; 3] = ["dev", "sql", "pgrx.toml"];
 
+/// Where the build puts `pg-secrets`.
+const BUILT: &str = "target/release";
+
 pub(crate) struct Clone {
     folder: tempfile::TempDir,
     run: Option<Child>,
@@ -27,7 +30,7 @@ impl Clone {
                 .status();
             assert!(copied.is_ok_and(|status| status.success()), "cp {part}");
         }
-        let built = folder.path().join("target/release");
+        let built = folder.path().join(BUILT);
         fs::create_dir_all(&built).expect("a folder");
         fs::copy(companion_binary(), built.join("pg-secrets")).expect("the companion is built");
         Self { folder, run: None }
@@ -93,14 +96,18 @@ impl Clone {
         run.wait().expect("it is ours to wait for").code()
     }
 
-    /// A shell as a user has it who has sourced the file of settings, under `set -u`.
+    /// A shell as a user has it who has sourced the file of settings, under `set -u`, and who finds
+    /// the clone's `pg-secrets`.
     pub(crate) fn shell(&self, script: &str) -> Command {
+        let mut path = self.path().join(BUILT).into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
         let mut bash = Command::new("bash");
         bash.args(["--noprofile", "--norc", "-c"])
             .arg(format!("set -u\n. .local/env\n{script}"))
             .current_dir(self.path())
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", path)
             .env("HOME", self.path())
             .stdin(Stdio::null());
         bash

@@ -126,6 +126,8 @@ async fn a_dump_restored_into_an_empty_server_with_the_same_key_is_the_same() ->
         let rows = before.iter().find(|(table, _)| table == "outbox");
         assert_eq!(events, rows.map_or(0, |(_, rows)| rows.len() as i64));
 
+        let failing = sql.rows("SELECT * FROM control_plane.verify_secrets()", &[]);
+        assert!(failing.await?.is_empty(), "{format}");
         let value: String = sql
             .one(
                 "SELECT value FROM control_plane.get_secret_by_name('p', 'alive')",
@@ -158,5 +160,104 @@ async fn a_dump_restored_into_an_empty_server_with_the_same_key_is_the_same() ->
             .await?;
         assert_eq!(subject, "admin@local");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dump_restored_with_a_wrong_key_fails_clearly_and_loses_nothing() -> Proof {
+    let key = Key::new();
+    let original = Cluster::start(key.clone(), "fsync = off");
+    original.install().await?;
+    let sql = original.sql().await?;
+    sql.run(
+        "SELECT control_plane.create_secret('p', 'n' || i, 'value ' || i) FROM generate_series(1, 3) AS i;
+         SELECT control_plane.rotate_secret(control_plane.secret_id('p', 'n1'), 'value 1 anew');
+         SELECT control_plane.create_endpoint('p', 'http://127.0.0.1:9/')",
+    )
+    .await?;
+    let fingerprint: String = sql
+        .one(
+            "SELECT DISTINCT key_fingerprint FROM control_plane.secrets",
+            &[],
+        )
+        .await?;
+    let before = contents(&sql).await?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("dump");
+    run(&original, "pg_dump", &["--format=custom", "--file"], &file);
+
+    let mut restored = Cluster::start(Key::new(), "fsync = off");
+    let sql = restored.sql().await?;
+    sql.run(&format!("CREATE ROLE {COMPANION_LOGIN} LOGIN"))
+        .await?;
+    run(
+        &restored,
+        "pg_restore",
+        &["--exit-on-error", "--dbname=postgres"],
+        &file,
+    );
+    let sql = restored.sql().await?;
+    let failing: Vec<String> = sql
+        .all(
+            "SELECT kind || ' ' || key_fingerprint || ' ' || problem FROM control_plane.verify_secrets()",
+            &[],
+        )
+        .await?;
+    assert_eq!(failing.len(), 5, "{failing:?}");
+    for failure in &failing {
+        assert!(
+            failure.contains(&fingerprint) && failure.contains("no key"),
+            "{failure}"
+        );
+    }
+    for call in [
+        "get_secret_by_name('p', 'n1')",
+        "get_secret_by_name('p', 'n1', 1)",
+        "get_secrets('p')",
+    ] {
+        let refused = sql
+            .refused_text(&format!("SELECT control_plane.{call}"))
+            .await;
+        assert_eq!(refused.state, "PT503", "{call}");
+        assert!(
+            refused.message.contains(&fingerprint),
+            "{call}: {refused:?}"
+        );
+        assert!(
+            refused.hint.contains("pg_secrets.key_file"),
+            "{call}: {refused:?}"
+        );
+    }
+    let missing: i64 = sql
+        .one(
+            "SELECT versions FROM control_plane.pgp_keys() WHERE NOT available AND fingerprint = $1",
+            &[&fingerprint],
+        )
+        .await?;
+    assert_eq!(missing, 4);
+    let left: i64 = sql
+        .one("SELECT control_plane.reencrypt_secrets(100)", &[])
+        .await?;
+    assert_eq!(left, 5);
+    let now = contents(&sql).await?;
+    for ((table, before), (_, now)) in before.iter().zip(&now) {
+        if table != "audit_logs" {
+            assert_eq!(before, now, "{table}");
+        }
+    }
+    drop(sql);
+    restored.stop();
+    restored.give_key(key);
+    restored.resume();
+    let sql = restored.sql().await?;
+    let failing = sql.rows("SELECT * FROM control_plane.verify_secrets()", &[]);
+    assert!(failing.await?.is_empty());
+    let value: String = sql
+        .one(
+            "SELECT value FROM control_plane.get_secret_by_name('p', 'n1')",
+            &[],
+        )
+        .await?;
+    assert_eq!(value, "value 1 anew");
     Ok(())
 }

@@ -42,6 +42,30 @@ impl Gpg {
         self.run(&["--decrypt", path(&file)])
     }
 
+    /// A message to the keys that were imported, with a file name of its literal packet.
+    pub(crate) fn encrypt(&self, plaintext: &[u8], file_name: &str) -> Vec<u8> {
+        let file = self.file("plaintext", plaintext);
+        let listed = String::from_utf8(self.run(&["--with-colons", "--list-keys"]));
+        let listed = listed.expect("a list of keys");
+        let fingerprint = listed
+            .lines()
+            .find_map(|line| line.strip_prefix("fpr:"))
+            .map(|fields| fields.trim_matches(':'))
+            .expect("a key");
+        self.run(&[
+            "--trust-model",
+            "always",
+            "--recipient",
+            fingerprint,
+            "--set-filename",
+            file_name,
+            "--output",
+            "-",
+            "--encrypt",
+            path(&file),
+        ])
+    }
+
     fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let file = self.0.path().join(name);
         std::fs::write(&file, content).expect("a file");

@@ -116,18 +116,55 @@ async fn a_key_may_come_in_the_variable_itself() -> Proof {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_key_that_came_in_the_variable_cannot_be_read_from_the_process() -> Proof {
-    let cluster = Cluster::start(Key::Variable(Key::generate("rfc9580")), "");
+/// The postmaster and all of its children.
+fn processes(cluster: &Cluster) -> Proof<Vec<i32>> {
     let postmaster = std::fs::read_to_string(cluster.data().join("postmaster.pid"))?;
-    let pid = postmaster.lines().next().unwrap_or_default();
-    // Whoever may not even look sees no key either.
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let environment = String::from_utf8_lossy(&environment);
-    assert!(
-        !environment.contains("BEGIN PGP"),
-        "the postmaster shows its key"
+    let postmaster: i32 = postmaster
+        .lines()
+        .next()
+        .and_then(|line| line.parse().ok())
+        .expect("a process id");
+    let children =
+        std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))?;
+    let children = children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok());
+    Ok(std::iter::once(postmaster).chain(children).collect())
+}
+
+#[tokio::test]
+async fn a_key_that_came_in_the_variable_cannot_be_read_from_any_process() -> Proof {
+    let passphrase = (
+        "PG_SECRETS_KEY_PASSPHRASE",
+        "words that open a key".to_owned(),
     );
+    let key = Key::Variable(Key::generate("rfc9580"));
+    let cluster = Cluster::start_in(&[passphrase], key, "");
+    cluster.install().await?;
+    let sql = cluster.sql().await?;
+    let processes = processes(&cluster)?;
+    assert!(processes.len() > 5, "{processes:?}");
+    for pid in processes {
+        // Whoever may not even look sees no key either; root may look everywhere.
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let environment = String::from_utf8_lossy(&environment);
+        for needle in ["BEGIN PGP", "PG_SECRETS_KEY", "words that open"] {
+            assert!(
+                !environment.contains(needle),
+                "process {pid} shows {needle}"
+            );
+        }
+    }
+    // Nor what a backend starts.
+    sql.run("CREATE TEMP TABLE environment (line text); COPY environment FROM PROGRAM 'env'")
+        .await?;
+    let found: i64 = sql
+        .one(
+            "SELECT count(*) FROM environment WHERE line ~ 'PG_SECRETS_KEY|PRIVATE KEY|words that open'",
+            &[],
+        )
+        .await?;
+    assert_eq!(found, 0);
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! The commands of README.md, run as they stand there in what `make run` starts, with the answers
-//! that stand there.
+//! The commands of README.md and of pages in docs/, run as they stand there in what `make run`
+//! starts, with the answers that stand there. Each page has a clone of its own.
 //!
 //! A block of `sh` behind a line `<!-- run -->` is run; all of them in their order, in one shell. A
 //! block behind `<!-- output -->` is what the block before it prints, but for ids, times, keys and
@@ -15,9 +15,9 @@ struct Step {
     output: Option<String>,
 }
 
-fn steps(readme: &str) -> Vec<Step> {
+fn steps(page: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut lines = readme.lines();
+    let mut lines = page.lines();
     while let Some(line) = lines.next() {
         let mut block = || -> String {
             let fence = lines.next().unwrap_or_default();
@@ -51,6 +51,11 @@ fn normalised(text: &str) -> Proof<String> {
     for (pattern, name) in [
         ("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
+        // In a table, with the blanks that fill its column.
+        (
+            r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-]\d\d(:\d\d)? *",
+            "<time> ",
+        ),
         (
             r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT",
             "<date>",
@@ -66,11 +71,10 @@ fn normalised(text: &str) -> Proof<String> {
     Ok(text.trim_end().to_owned())
 }
 
-#[test]
-fn the_commands_of_the_readme_print_what_it_says() -> Proof {
-    let readme = std::fs::read_to_string(repository().join("README.md"))?;
-    let steps = steps(&readme);
-    assert!(steps.len() >= 8, "{} blocks that are run", steps.len());
+/// Runs a page, which has at least so many blocks that are run.
+fn prove(page: &str, least: usize) -> Proof {
+    let steps = steps(&std::fs::read_to_string(repository().join(page))?);
+    assert!(steps.len() >= least, "{page}: {} blocks", steps.len());
     let mut clone = Clone::new();
     clone.start();
 
@@ -91,12 +95,27 @@ fn the_commands_of_the_readme_print_what_it_says() -> Proof {
             assert_eq!(
                 normalised(&printed)?,
                 normalised(expected)?,
-                "README.md, block {number}:\n{}\nprints:\n{printed}",
+                "{page}, block {number}:\n{}\nprints:\n{printed}",
                 step.script
             );
         }
     }
     let failed = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success(), "README.md: {failed}");
+    assert!(ended.status.success(), "{page}: {failed}");
     Ok(())
+}
+
+#[test]
+fn the_commands_of_the_readme_print_what_it_says() -> Proof {
+    prove("README.md", 8)
+}
+
+#[test]
+fn the_commands_of_the_recovery_page_print_what_it_says() -> Proof {
+    prove("docs/recovery.md", 6)
+}
+
+#[test]
+fn the_commands_of_the_page_on_keys_print_what_it_says() -> Proof {
+    prove("docs/keys.md", 3)
 }

@@ -26,6 +26,7 @@ pub enum Preload {
 pub struct Cluster {
     home: Home,
     key: Key,
+    environment: Vec<(String, String)>,
     server: Option<Child>,
 }
 
@@ -37,12 +38,30 @@ impl Cluster {
         Self::start_with(Preload::Yes, key, settings)
     }
 
+    /// The same with further variables in the server's environment.
+    #[must_use]
+    pub fn start_in(environment: &[(&str, String)], key: Key, settings: &str) -> Self {
+        let mut cluster = Self::make(Preload::Yes, key, settings);
+        cluster.environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        cluster.resume();
+        cluster
+    }
+
     /// The same, with or without preload.
     ///
     /// # Panics
     /// Where it does not start.
     #[must_use]
     pub fn start_with(preload: Preload, key: Key, settings: &str) -> Self {
+        let mut cluster = Self::make(preload, key, settings);
+        cluster.resume();
+        cluster
+    }
+
+    fn make(preload: Preload, key: Key, settings: &str) -> Self {
         let home = Home::new();
         home.folder("sockets");
         let made = home
@@ -81,13 +100,12 @@ impl Cluster {
             app::COMPANION_LOGIN,
         );
         home.write("data/postgresql.auto.conf", own);
-        let mut cluster = Self {
+        Self {
             home,
             key,
+            environment: Vec::new(),
             server: None,
-        };
-        cluster.resume();
-        cluster
+        }
     }
 
     /// Starts the server that was stopped.
@@ -120,6 +138,7 @@ impl Cluster {
             }
         }
         let mut server = command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .arg("-D")
             .arg(self.home.join("data"))
             .stdout(Stdio::null())

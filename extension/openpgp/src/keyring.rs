@@ -1,17 +1,19 @@
 //! The secret keys that the server holds.
 
 use crate::binding::BindingKey;
+use crate::material;
+use crate::open::panic_is;
 use sequoia_openpgp::cert::{Cert, Preferences};
 use sequoia_openpgp::crypto::Password;
 use sequoia_openpgp::packet::Key;
 use sequoia_openpgp::packet::key::{PublicParts, SecretKeyMaterial, SecretParts, UnspecifiedRole};
-use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::types::{Features, RevocationStatus};
-use sequoia_openpgp::{KeyHandle, cert::CertParser};
+use sequoia_openpgp::{Fingerprint, KeyHandle};
+use std::ops::Deref;
 use std::time::SystemTime;
 use thiserror::Error;
-use zeroize::Zeroizing;
+use uuid::Uuid;
 
 /// Why key material cannot be used. The texts say what is wrong and with which key; none holds any
 /// of the material.
@@ -38,6 +40,9 @@ pub enum KeyError {
     /// No part of the key may encrypt.
     #[error("key {0} has no part that can encrypt")]
     CannotEncrypt(String),
+    /// What the public part seals, the secret part does not open.
+    #[error("key {0} does not open what is encrypted to it: its secret part is damaged")]
+    Mismatched(String),
     /// The cryptographic library refused.
     #[error("the key could not be made: {0}")]
     Generate(String),
@@ -61,10 +66,33 @@ pub(crate) struct Recipient {
     pub(crate) fingerprint: String,
 }
 
-/// The keys, parsed: all of them open messages, the first that can encrypt is the primary one.
-pub struct Keyring {
+/// What an operator wants to know of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyDescription {
+    /// The certificate's fingerprint, in upper-case hex.
+    pub fingerprint: String,
+    /// What it encrypts with, and the version of OpenPGP that it is written in.
+    pub algorithm: String,
+    /// When it was made.
+    pub created: SystemTime,
+}
+
+/// Secret keys, parsed: they open messages, whatever has become of their validity meanwhile.
+pub struct SecretKeys {
     pub(crate) keys: Vec<DecryptionKey>,
+    descriptions: Vec<KeyDescription>,
+}
+
+/// The keys of a server: all of them open messages, the first that can encrypt is the primary one.
+pub struct Keyring {
+    secret_keys: SecretKeys,
     pub(crate) recipient: Recipient,
+}
+
+impl std::fmt::Debug for SecretKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SecretKeys({})", self.descriptions.len())
+    }
 }
 
 impl std::fmt::Debug for Keyring {
@@ -73,33 +101,97 @@ impl std::fmt::Debug for Keyring {
     }
 }
 
-impl Keyring {
+impl Deref for Keyring {
+    type Target = SecretKeys;
+
+    fn deref(&self) -> &SecretKeys {
+        &self.secret_keys
+    }
+}
+
+impl SecretKeys {
     /// Parses secret keys: ASCII armor (one block or several), base64 of the binary form, or the
-    /// binary form itself. Locked keys are opened with `passphrase`.
+    /// binary form itself. Locked keys are opened with `passphrase`. A key of which only signing
+    /// parts are there opens nothing, and is passed over.
     ///
     /// # Errors
-    /// Where nothing can be parsed, a key is public only or stays locked, or none can encrypt: the
-    /// first reason found, that of the first key.
+    /// Where nothing can be parsed, a key is public only or stays locked, or none opens messages.
     pub fn parse(material: &[u8], passphrase: Option<&[u8]>) -> Result<Self, KeyError> {
-        let certs = parse_certs(material)?;
+        panic_is(KeyError::Unreadable, || {
+            Self::parse_with(material, passphrase, |_, _| ())
+        })
+    }
+
+    /// Parses, and lets `look` see each certificate with its secret parts.
+    fn parse_with(
+        material: &[u8],
+        passphrase: Option<&[u8]>,
+        mut look: impl FnMut(&Cert, &[DecryptionKey]),
+    ) -> Result<Self, KeyError> {
         let mut keys = Vec::new();
-        let mut recipient = None;
-        let mut reason = None;
-        for cert in certs {
+        let mut descriptions = Vec::new();
+        let mut without = None;
+        for cert in material::parse(material)? {
             let unlocked = unlock(&cert, passphrase)?;
-            match primary_recipient(&cert, &unlocked) {
-                Ok(found) if recipient.is_none() => recipient = Some(found),
-                Ok(_) => {}
-                Err(error) => {
-                    reason.get_or_insert(error);
-                }
+            look(&cert, &unlocked);
+            match unlocked.first() {
+                Some(first) => descriptions.push(describe(&cert, first)),
+                None => without = without.or_else(|| Some(cert.fingerprint().to_hex())),
             }
             keys.extend(unlocked);
         }
-        match (recipient, reason) {
-            (Some(recipient), _) => Ok(Self { keys, recipient }),
-            (None, Some(reason)) => Err(reason),
-            (None, None) => Err(KeyError::Unreadable),
+        match without {
+            Some(fingerprint) if keys.is_empty() => Err(KeyError::CannotEncrypt(fingerprint)),
+            _ => Ok(Self { keys, descriptions }),
+        }
+    }
+
+    /// Every key that opens messages, in the order in which they were given.
+    pub fn keys(&self) -> &[KeyDescription] {
+        &self.descriptions
+    }
+}
+
+impl Keyring {
+    /// Parses as [`SecretKeys::parse`] does, and finds the primary key.
+    ///
+    /// # Errors
+    /// As there, and where none of the keys can encrypt: the first reason found, that of the first
+    /// key. Also where the primary key does not open what it seals: nothing must ever be stored that
+    /// cannot be read again.
+    pub fn parse(material: &[u8], passphrase: Option<&[u8]>) -> Result<Self, KeyError> {
+        panic_is(KeyError::Unreadable, || {
+            let mut recipient = Err(KeyError::Unreadable);
+            let mut first = true;
+            let secret_keys = SecretKeys::parse_with(material, passphrase, |cert, unlocked| {
+                if recipient.is_err() {
+                    let found = primary_recipient(cert, unlocked);
+                    if found.is_ok() || first {
+                        recipient = found;
+                    }
+                    first = false;
+                }
+            })?;
+            let keyring = Self {
+                secret_keys,
+                recipient: recipient?,
+            };
+            keyring.check_primary()?;
+            Ok(keyring)
+        })
+    }
+
+    fn check_primary(&self) -> Result<(), KeyError> {
+        let row = Uuid::nil();
+        let probe = b"probe";
+        let opens = self.seal(row, probe).is_ok_and(|sealed| {
+            let opened = self.open(row, &sealed.message, probe.len());
+            opened.is_ok_and(|value| value.as_slice() == probe)
+        });
+        if opens {
+            Ok(())
+        } else {
+            Err(KeyError::Mismatched(self.recipient.fingerprint.clone()))
         }
     }
 
@@ -109,49 +201,20 @@ impl Keyring {
     }
 }
 
-fn parse_certs(material: &[u8]) -> Result<Vec<Cert>, KeyError> {
-    let blocks = match std::str::from_utf8(material) {
-        Ok(text) if text.contains("-----BEGIN PGP") => armor_blocks(text),
-        Ok(text) => vec![decode_base64(text).ok_or(KeyError::Unreadable)?],
-        Err(_) => vec![Zeroizing::new(material.to_vec())],
-    };
-    let mut certs = Vec::new();
-    for block in blocks {
-        let parser = CertParser::from_bytes(block.as_slice()).map_err(|_| KeyError::Unreadable)?;
-        for cert in parser {
-            certs.push(cert.map_err(|_| KeyError::Unreadable)?);
-        }
+fn describe(cert: &Cert, first: &DecryptionKey) -> KeyDescription {
+    KeyDescription {
+        fingerprint: cert.fingerprint().to_hex(),
+        algorithm: format!(
+            "{} (OpenPGP version {})",
+            first.key.pk_algo(),
+            match cert.fingerprint() {
+                Fingerprint::V6(_) => "6",
+                Fingerprint::V4(_) => "4",
+                _ => "unknown",
+            }
+        ),
+        created: cert.primary_key().key().creation_time(),
     }
-    if certs.is_empty() {
-        return Err(KeyError::Unreadable);
-    }
-    Ok(certs)
-}
-
-/// Each armored block of a text by itself: a parser stops at the end of the first one.
-fn armor_blocks(text: &str) -> Vec<Zeroizing<Vec<u8>>> {
-    let mut starts: Vec<usize> = text
-        .match_indices("-----BEGIN PGP")
-        .map(|(at, _)| at)
-        .collect();
-    starts.push(text.len());
-    starts
-        .windows(2)
-        .map(|pair| Zeroizing::new(text.as_bytes()[pair[0]..pair[1]].to_vec()))
-        .collect()
-}
-
-fn decode_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    use base64::Engine;
-    let compact: Zeroizing<String> =
-        Zeroizing::new(text.chars().filter(|c| !c.is_ascii_whitespace()).collect());
-    if compact.is_empty() {
-        return None;
-    }
-    base64::engine::general_purpose::STANDARD
-        .decode(compact.as_bytes())
-        .ok()
-        .map(Zeroizing::new)
 }
 
 /// Every secret part of `cert` that opens messages, without its passphrase.
@@ -176,10 +239,6 @@ fn unlock(cert: &Cert, passphrase: Option<&[u8]>) -> Result<Vec<DecryptionKey>, 
         let binding = BindingKey::derive(&key)
             .ok_or_else(|| KeyError::PassphraseMissing(fingerprint.clone()))?;
         found.push(DecryptionKey { key, binding });
-    }
-    if found.is_empty() {
-        // A certificate of which only the signing parts came along.
-        return Err(KeyError::CannotEncrypt(fingerprint));
     }
     Ok(found)
 }

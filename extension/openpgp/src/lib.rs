@@ -4,13 +4,20 @@
 //! Nothing in here knows Postgres: the extension hands in bytes and gets bytes, and every error is
 //! free of values and key material.
 
+mod armor;
 mod binding;
+mod decrypt;
 mod generate;
 mod keyring;
+mod material;
 mod open;
 mod seal;
+mod session_keys;
 
+pub use armor::{ArmorError, armor, dearmor};
+pub use decrypt::{DecryptError, decrypt_with_password};
 pub use generate::{Profile, generate};
-pub use keyring::{KeyError, Keyring};
+pub use keyring::{KeyDescription, KeyError, Keyring, SecretKeys};
 pub use open::OpenError;
 pub use seal::{SealError, Sealed};
+pub use session_keys::SessionKeys;

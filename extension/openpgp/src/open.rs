@@ -1,8 +1,9 @@
 //! From a message back to its value.
 
-use crate::binding::BindingKey;
-use crate::keyring::{DecryptionKey, Keyring};
+use crate::keyring::{DecryptionKey, SecretKeys};
+use crate::session_keys::{Known, SessionKeys};
 use sequoia_openpgp::crypto::SessionKey;
+use sequoia_openpgp::crypto::mpi::Ciphertext;
 use sequoia_openpgp::packet::{PKESK, Packet, SKESK};
 use sequoia_openpgp::parse::stream::{
     DecryptionHelper, DecryptorBuilder, MessageLayer, MessageStructure, VerificationHelper,
@@ -12,6 +13,7 @@ use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::types::SymmetricAlgorithm;
 use sequoia_openpgp::{Cert, KeyHandle, Result as PgpResult};
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use thiserror::Error;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -22,7 +24,7 @@ pub enum OpenError {
     /// None of the keys opens it.
     #[error("no key of the keyring opens the message")]
     NoKey,
-    /// Not an encrypted OpenPGP message of the form that [`Keyring::seal`] makes, or changed.
+    /// Not an encrypted OpenPGP message of the form that [`crate::Keyring::seal`] makes, or changed.
     #[error("the message is damaged or not one of ours")]
     Malformed,
     /// A sound message, but made for another row, or without the secret key.
@@ -33,7 +35,7 @@ pub enum OpenError {
     TooLong(usize),
 }
 
-impl Keyring {
+impl SecretKeys {
     /// Opens `message`, which must have been sealed for the row `row`, and gives the value of at
     /// most `limit` bytes.
     ///
@@ -45,10 +47,43 @@ impl Keyring {
         message: &[u8],
         limit: usize,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        self.open_again(row, message, limit, &mut SessionKeys::new(0))
+    }
+
+    /// The same with the session keys of messages that were opened before; the one of this message
+    /// is kept among them if it could be opened and belongs to the row.
+    ///
+    /// # Errors
+    /// As [`SecretKeys::open`].
+    pub fn open_again(
+        &self,
+        row: Uuid,
+        message: &[u8],
+        limit: usize,
+        sessions: &mut SessionKeys,
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        panic_is(OpenError::Malformed, || {
+            self.open_message(row, message, limit, sessions)
+        })
+    }
+
+    fn open_message(
+        &self,
+        row: Uuid,
+        message: &[u8],
+        limit: usize,
+        sessions: &mut SessionKeys,
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        // Only the binary form lies in a table; text would be searched for ASCII armor.
+        if message.first().is_none_or(|byte| byte & 0x80 == 0) {
+            return Err(OpenError::Malformed);
+        }
         let policy = StandardPolicy::new();
         let helper = Helper {
             keys: &self.keys,
+            known: sessions.find(row),
             used: None,
+            learned: None,
             tried: false,
             file_name: None,
         };
@@ -72,21 +107,38 @@ impl Keyring {
             return Err(OpenError::Malformed);
         }
         let helper = decryptor.into_helper();
-        match (helper.used, helper.file_name) {
-            (Some(binding), Some(name)) if binding.matches(&name, row, &value) => Ok(value),
+        let binding = helper.used.map(|key| &self.keys[key].binding);
+        match (binding, helper.file_name) {
+            (Some(binding), Some(name)) if binding.matches(&name, row, &value) => {
+                if let Some(learned) = helper.learned {
+                    sessions.keep(row, learned);
+                }
+                Ok(value)
+            }
             (Some(_), _) => Err(OpenError::NotBound),
             (None, _) => Err(OpenError::Malformed),
         }
     }
 }
 
+/// Runs `work`; a panic in it becomes `error`. The parser panics at some truncated messages, where it
+/// expects what is not there.
+pub(crate) fn panic_is<T, E>(error: E, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(error))
+}
+
+/// The error of a message that no key is for.
 #[derive(Debug, Error)]
 #[error("no key")]
-struct NoKey;
+pub(crate) struct NoKey;
 
 struct Helper<'k> {
     keys: &'k [DecryptionKey],
-    used: Option<BindingKey>,
+    /// What an earlier message of this row gave.
+    known: Option<&'k Known>,
+    /// The key that opened the message, by its place in the keyring.
+    used: Option<usize>,
+    learned: Option<Known>,
     tried: bool,
     file_name: Option<Zeroizing<Vec<u8>>>,
 }
@@ -121,29 +173,90 @@ impl DecryptionHelper for Helper<'_> {
         algorithm: Option<SymmetricAlgorithm>,
         decrypt: &mut dyn FnMut(Option<SymmetricAlgorithm>, &SessionKey) -> bool,
     ) -> PgpResult<Option<Cert>> {
-        for pkesk in pkesks {
-            let Some(recipient) = pkesk.recipient() else {
-                continue;
-            };
-            for own in self.keys {
-                if !own.key.key_handle().aliases(&recipient) {
-                    continue;
-                }
-                self.tried = true;
-                let mut pair = own.key.clone().into_keypair()?;
-                let opened = pkesk
-                    .decrypt(&mut pair, algorithm)
-                    .is_some_and(|(algorithm, session_key)| decrypt(algorithm, &session_key));
-                if opened {
-                    self.used = Some(own.binding.clone());
-                    return Ok(None);
-                }
-            }
+        if let Some(known) = self.known
+            && pkesks.contains(&known.packet)
+            && decrypt(known.algorithm, &known.session_key)
+        {
+            self.used = Some(known.key);
+            return Ok(None);
         }
-        if self.tried {
-            Err(sequoia_openpgp::Error::MalformedMessage("session key".into()).into())
-        } else {
-            Err(NoKey.into())
+        let opened = try_keys(self.keys, pkesks, algorithm, decrypt)?;
+        self.tried = opened.tried;
+        match opened.by {
+            Some(learned) => {
+                self.used = Some(learned.key);
+                self.learned = Some(learned);
+                Ok(None)
+            }
+            None => Err(opened.reason()),
         }
     }
+}
+
+/// How trying the keys of the keyring ended.
+pub(crate) struct Tried {
+    /// What opened the message.
+    pub(crate) by: Option<Known>,
+    /// Whether any key was for the message at all.
+    tried: bool,
+}
+
+impl Tried {
+    /// Why nothing opened it.
+    pub(crate) fn reason(&self) -> sequoia_openpgp::anyhow::Error {
+        if self.tried {
+            sequoia_openpgp::Error::MalformedMessage("session key".into()).into()
+        } else {
+            NoKey.into()
+        }
+    }
+}
+
+/// Tries each key that a message names as its recipient.
+pub(crate) fn try_keys(
+    keys: &[DecryptionKey],
+    pkesks: &[PKESK],
+    algorithm: Option<SymmetricAlgorithm>,
+    decrypt: &mut dyn FnMut(Option<SymmetricAlgorithm>, &SessionKey) -> bool,
+) -> PgpResult<Tried> {
+    let mut tried = false;
+    for pkesk in pkesks {
+        let Some(recipient) = pkesk.recipient() else {
+            continue;
+        };
+        for (place, own) in keys.iter().enumerate() {
+            if !own.key.key_handle().aliases(&recipient) {
+                continue;
+            }
+            tried = true;
+            if !is_canonical(pkesk) {
+                break;
+            }
+            let mut pair = own.key.clone().into_keypair()?;
+            let Some((algorithm, session_key)) = pkesk.decrypt(&mut pair, algorithm) else {
+                continue;
+            };
+            if decrypt(algorithm, &session_key) {
+                let by = Known::new(pkesk.clone(), algorithm, session_key, place);
+                return Ok(Tried {
+                    by: Some(by),
+                    tried,
+                });
+            }
+        }
+    }
+    Ok(Tried { by: None, tried })
+}
+
+/// Whether the ephemeral point of X25519 is written in the one way that senders write it. The
+/// function passes over its highest bit (RFC 7748, section 5), so that a message with that bit
+/// changed would be opened as if nothing had been.
+fn is_canonical(pkesk: &PKESK) -> bool {
+    let point: &[u8] = match pkesk.esk() {
+        Ciphertext::X25519 { e, .. } => e.as_slice(),
+        // Curve25519 of version 4: behind a byte that says so (RFC 9580, section 11.2.1).
+        Ciphertext::ECDH { e, .. } if e.value().len() == 33 => e.value(),
+        _ => return true,
+    };
+    point.last().is_some_and(|highest| highest & 0x80 == 0)
 }

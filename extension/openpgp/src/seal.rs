@@ -1,9 +1,11 @@
 //! From a value to its message.
 
 use crate::keyring::Keyring;
-use sequoia_openpgp::serialize::stream::{Encryptor, LiteralWriter, Message, Recipient};
+use sequoia_openpgp::Packet;
+use sequoia_openpgp::packet::Literal;
+use sequoia_openpgp::serialize::Serialize;
+use sequoia_openpgp::serialize::stream::{Encryptor, Message, Recipient};
 use sequoia_openpgp::types::DataFormat;
-use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 use uuid::Uuid;
@@ -36,6 +38,11 @@ impl Keyring {
     /// # Errors
     /// Where the key has expired meanwhile, or the library fails.
     pub fn seal(&self, row: Uuid, value: &[u8]) -> Result<Sealed, SealError> {
+        self.seal_named(&self.recipient.binding.file_name(row, value), value)
+    }
+
+    /// The same with any file name of the literal packet.
+    pub(crate) fn seal_named(&self, file_name: &str, value: &[u8]) -> Result<Sealed, SealError> {
         let to = &self.recipient;
         if to.expires.is_some_and(|end| end <= SystemTime::now()) {
             return Err(SealError::Expired(to.fingerprint.clone()));
@@ -43,16 +50,16 @@ impl Keyring {
         let seal = || -> sequoia_openpgp::Result<Vec<u8>> {
             let mut message = Vec::with_capacity(value.len() + 512);
             let recipient = Recipient::new(to.features.clone(), Some(to.handle.clone()), &to.key);
-            let encrypted =
+            let mut encrypted =
                 Encryptor::for_recipients(Message::new(&mut message), [recipient]).build()?;
-            let mut literal = LiteralWriter::new(encrypted)
-                .format(DataFormat::Binary)
-                .filename(to.binding.file_name(row, value))?
-                // The row says when it was made; a second time in here would only differ from it.
-                .date(UNIX_EPOCH)?
-                .build()?;
-            literal.write_all(value)?;
-            literal.finalize()?;
+            // Written as a whole: a writer of literal packets would set four megabytes aside.
+            let mut literal = Literal::new(DataFormat::Binary);
+            literal.set_filename(file_name)?;
+            // The row says when it was made; a second time in here would only differ from it.
+            literal.set_date(UNIX_EPOCH)?;
+            literal.set_body(value.to_vec());
+            Packet::from(literal).serialize(&mut encrypted)?;
+            encrypted.finalize()?;
             Ok(message)
         };
         let message = seal().map_err(|_| SealError::Failed(to.fingerprint.clone()))?;

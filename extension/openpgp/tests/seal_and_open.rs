@@ -1,6 +1,8 @@
 //! What is sealed opens again, in its row and with its key alone.
 
-use pg_secrets_openpgp::{KeyError, Keyring, OpenError, Profile, generate};
+use pg_secrets_openpgp::{
+    KeyError, Keyring, OpenError, Profile, SecretKeys, SessionKeys, generate,
+};
 use sequoia_openpgp::cert::{Cert, CertBuilder};
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::serialize::SerializeInto;
@@ -154,10 +156,10 @@ fn what_is_no_usable_secret_key_says_why() {
         .generate()
         .unwrap()
         .0;
-    assert!(matches!(
-        reason(&expired.as_tsk().to_vec().unwrap()),
-        KeyError::Expired(_)
-    ));
+    let expired = expired.as_tsk().to_vec().unwrap();
+    assert!(matches!(reason(&expired), KeyError::Expired(_)));
+    // It seals nothing more, and still opens.
+    assert_eq!(SecretKeys::parse(&expired, None).unwrap().keys().len(), 1);
     let locked = CertBuilder::general_purpose(Some("locked"))
         .set_password(Some("correct horse".into()))
         .generate()
@@ -172,4 +174,89 @@ fn what_is_no_usable_secret_key_says_why() {
         KeyError::PassphraseWrong(_)
     ));
     assert!(Keyring::parse(&locked, Some(b"correct horse")).is_ok());
+}
+
+#[test]
+fn a_session_key_is_kept_for_its_message_and_no_other() {
+    for profile in [Profile::Rfc9580, Profile::Rfc4880] {
+        let (_, keyring) = new_keyring(profile);
+        let (_, other) = new_keyring(profile);
+        let mut sessions = SessionKeys::new(2);
+        let first = keyring.seal(row(1), VALUE).unwrap().message;
+        for _ in 0..3 {
+            let opened = keyring.open_again(row(1), &first, LIMIT, &mut sessions);
+            assert_eq!(*opened.unwrap(), VALUE);
+            assert_eq!(sessions.len(), 1);
+        }
+        // The row has a new message: the old key is of no use, and replaced.
+        let second = keyring.seal(row(1), b"other").unwrap().message;
+        let opened = keyring.open_again(row(1), &second, LIMIT, &mut sessions);
+        assert_eq!(*opened.unwrap(), b"other");
+        // A kept key proves nothing of the row, nor of another body behind the same packet.
+        let moved = keyring.open_again(row(2), &second, LIMIT, &mut sessions);
+        assert_eq!(moved.unwrap_err(), OpenError::NotBound);
+        let mut changed = second.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        assert!(
+            keyring
+                .open_again(row(1), &changed, LIMIT, &mut sessions)
+                .is_err()
+        );
+        assert!(
+            other
+                .open_again(row(2), &second, LIMIT, &mut SessionKeys::new(2))
+                .is_err()
+        );
+        assert_eq!(sessions.len(), 1);
+    }
+}
+
+#[test]
+fn the_session_keys_that_were_not_used_for_longest_make_room() {
+    let (_, keyring) = new_keyring(Profile::Rfc9580);
+    let mut sessions = SessionKeys::new(3);
+    let messages: Vec<_> = (0..5)
+        .map(|n| keyring.seal(row(n), VALUE).unwrap().message)
+        .collect();
+    for (n, message) in (0..).zip(&messages) {
+        keyring
+            .open_again(row(n), message, LIMIT, &mut sessions)
+            .unwrap();
+    }
+    assert_eq!(sessions.len(), 3);
+    let mut none = SessionKeys::new(0);
+    keyring
+        .open_again(row(0), &messages[0], LIMIT, &mut none)
+        .unwrap();
+    assert!(none.is_empty());
+}
+
+#[test]
+fn keys_are_described_once_each_and_a_signing_key_is_passed_over() {
+    let (first, one) = new_keyring(Profile::Rfc9580);
+    let (second, two) = new_keyring(Profile::Rfc4880);
+    let signing = CertBuilder::new()
+        .add_signing_subkey()
+        .generate()
+        .unwrap()
+        .0
+        .as_tsk()
+        .armored()
+        .to_vec()
+        .unwrap();
+    let signing = String::from_utf8(signing).unwrap();
+    let all = format!("{signing}{first}{second}{first}");
+    let keyring = Keyring::parse(all.as_bytes(), None).unwrap();
+    let fingerprints: Vec<_> = keyring.keys().iter().map(|key| &key.fingerprint).collect();
+    assert_eq!(
+        fingerprints,
+        [one.primary_fingerprint(), two.primary_fingerprint()]
+    );
+    assert_eq!(keyring.keys()[0].algorithm, "X25519 (OpenPGP version 6)");
+    assert!(keyring.keys()[1].algorithm.contains("version 4"));
+    assert_eq!(keyring.primary_fingerprint(), one.primary_fingerprint());
+    assert!(matches!(
+        Keyring::parse(signing.as_bytes(), None).unwrap_err(),
+        KeyError::CannotEncrypt(_)
+    ));
 }

@@ -22,7 +22,10 @@ const TUPLESTORE_KB: i32 = 1 << 20;
 pub(crate) enum Answer<'s> {
     Void,
     Text(Zeroizing<String>),
+    /// What is no secret.
+    Bytes(Vec<u8>),
     Integer(i32),
+    Bigint(i64),
     Boolean(bool),
     Uuid(Uuid),
     /// One composite: the row's columns, and behind them a secret where the type has one.
@@ -53,19 +56,14 @@ impl Answer<'_> {
         match self {
             Answer::Void => Ok(pg_sys::Datum::from(0)),
             Answer::Integer(integer) => Ok(pg_sys::Datum::from(integer)),
+            Answer::Bigint(bigint) => Ok(pg_sys::Datum::from(bigint)),
             Answer::Boolean(boolean) => Ok(pg_sys::Datum::from(boolean)),
             Answer::Uuid(uuid) => {
                 in_upper_context(16, |room| room.copy_from_slice(uuid.as_bytes()))
             }
-            Answer::Text(text) => {
-                // SAFETY: the varlena is ours, and copied before it is erased.
-                unsafe {
-                    let (datum, size) = text_datum(text.as_bytes())?;
-                    let copy = pg_sys::SPI_datumTransfer(datum, false, -1);
-                    erase(datum, size);
-                    Ok(copy)
-                }
-            }
+            // A bytea and a text have the same form.
+            Answer::Bytes(bytes) => varlena(&bytes),
+            Answer::Text(text) => varlena(text.as_bytes()),
             Answer::One(composite) => {
                 // SAFETY: passed on to the caller.
                 let descriptor = unsafe { result_descriptor(call)? };
@@ -87,6 +85,17 @@ impl Answer<'_> {
             // SAFETY: passed on to the caller.
             Answer::Many(composites) => unsafe { materialise(call, composites.into_iter()) },
         }
+    }
+}
+
+/// A text or bytea in the memory of whoever called us; the copy on the way is erased.
+fn varlena(bytes: &[u8]) -> Result<pg_sys::Datum> {
+    // SAFETY: the varlena is ours, and copied before it is erased.
+    unsafe {
+        let (datum, size) = text_datum(bytes)?;
+        let copy = pg_sys::SPI_datumTransfer(datum, false, -1);
+        erase(datum, size);
+        Ok(copy)
     }
 }
 

@@ -78,6 +78,22 @@ impl<'c> Arguments<'c> {
             .ok_or_else(|| Error::null(name))
     }
 
+    /// Whether an argument is NULL or was left out.
+    pub(crate) fn is_null(&self, position: usize) -> bool {
+        self.values.get(position).is_none_or(|given| given.isnull)
+    }
+
+    /// A bytea argument of at most `limit` bytes that must be there.
+    pub(crate) fn bytes(&self, position: usize, name: &str, limit: usize) -> Result<Vec<u8>> {
+        let size = self.size(position).saturating_sub(pg_sys::VARHDRSZ);
+        if size > limit {
+            return Err(Error::too_large(format!(
+                "{name} has {size} bytes, and at most {limit} are allowed"
+            )));
+        }
+        self.get(position).ok_or_else(|| Error::null(name))
+    }
+
     /// An integer argument.
     pub(crate) fn integer(&self, position: usize) -> Option<i32> {
         self.get(position)

@@ -106,6 +106,11 @@ impl Session {
         Ok(result)
     }
 
+    /// Runs `work` in a session within this one: what is read through it is given back at its end.
+    pub(crate) fn nested<T>(&self, work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+        Self::with(work)
+    }
+
     /// Runs a statement with the latest snapshot and gives the rows that it returns.
     pub(crate) fn run(&self, statement: &Statement, params: &[Param<'_>]) -> Result<Rows<'_>> {
         self.run_with(statement, params, || {

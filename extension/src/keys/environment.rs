@@ -3,6 +3,9 @@
 //! are read, so that no program that the server starts inherits them.
 #![allow(unsafe_code)]
 
+use crate::keys::Reason;
+use crate::keys::file::read_bounded;
+use crate::keys::passphrase::Passphrase;
 use pg_secrets_openpgp::Keyring;
 use std::ffi::CStr;
 use std::ops::Range;
@@ -13,55 +16,48 @@ const KEY_FILE: &CStr = c"PG_SECRETS_KEY_FILE";
 const PASSPHRASE: &CStr = c"PG_SECRETS_KEY_PASSPHRASE";
 const PASSPHRASE_FILE: &CStr = c"PG_SECRETS_KEY_PASSPHRASE_FILE";
 
-/// Why there is no keyring: a text for people, without key material.
-pub(super) type Reason = String;
-
-/// Reads and parses the keys, and removes them from the environment.
-pub(super) fn load() -> Result<Keyring, Reason> {
+/// Reads and parses the keys, and removes them from the environment. The passphrase is answered too:
+/// it opens the keys of pg_secrets.key_file as well.
+pub(super) fn load() -> (Result<Keyring, Reason>, Passphrase) {
     let direct = take(KEY);
     let file = take(KEY_FILE);
-    let passphrase = take(PASSPHRASE);
-    let passphrase_file = take(PASSPHRASE_FILE);
+    let text = take(PASSPHRASE);
+    let text_file = take(PASSPHRASE_FILE);
     erase_original();
 
+    let passphrase = match (text, text_file) {
+        (Some(text), _) => Passphrase::Text(text),
+        (None, Some(path)) => Passphrase::File(String::from_utf8_lossy(&path).into_owned()),
+        (None, None) => Passphrase::None,
+    };
+    (parse(direct, file.as_deref(), &passphrase), passphrase)
+}
+
+fn parse(
+    direct: Option<Zeroizing<Vec<u8>>>,
+    file: Option<&Vec<u8>>,
+    passphrase: &Passphrase,
+) -> Result<Keyring, Reason> {
     let (material, from) = match (direct, file) {
         (Some(material), None) => (material, "PG_SECRETS_KEY".to_owned()),
         (None, Some(path)) => {
-            let path = String::from_utf8_lossy(&path).into_owned();
-            (
-                read_file("PG_SECRETS_KEY_FILE", &path)?,
-                format!("PG_SECRETS_KEY_FILE ({path})"),
-            )
+            let path = String::from_utf8_lossy(path).into_owned();
+            let material = read_bounded("PG_SECRETS_KEY_FILE", &path)?;
+            (material, format!("PG_SECRETS_KEY_FILE ({path})"))
         }
         (Some(_), Some(_)) => {
             return Err("both PG_SECRETS_KEY and PG_SECRETS_KEY_FILE are set; set one".to_owned());
         }
         (None, None) => {
             return Err(
-                "neither PG_SECRETS_KEY nor PG_SECRETS_KEY_FILE is set in the environment of the server"
+                "pg_secrets.key_file is not set, and neither PG_SECRETS_KEY nor PG_SECRETS_KEY_FILE is set in the environment of the server"
                     .to_owned(),
             );
         }
     };
-    let passphrase = match (passphrase, passphrase_file) {
-        (None, Some(path)) => {
-            let path = String::from_utf8_lossy(&path).into_owned();
-            let mut text = read_file("PG_SECRETS_KEY_PASSPHRASE_FILE", &path)?;
-            while matches!(text.last(), Some(b'\n' | b'\r')) {
-                text.pop();
-            }
-            Some(text)
-        }
-        (given, _) => given,
-    };
+    let passphrase = passphrase.read()?;
     Keyring::parse(&material, passphrase.as_deref().map(Vec::as_slice))
         .map_err(|error| format!("the key in {from} cannot be used: {error}"))
-}
-
-fn read_file(variable: &str, path: &str) -> Result<Zeroizing<Vec<u8>>, Reason> {
-    std::fs::read(path)
-        .map(Zeroizing::new)
-        .map_err(|error| format!("the file that {variable} names ({path}) cannot be read: {error}"))
 }
 
 /// Erases the variables where the kernel shows them, as /proc/PID/environ: the memory that the

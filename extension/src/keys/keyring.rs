@@ -1,47 +1,156 @@
 //! The one keyring of the server, parsed in the postmaster before it forks: every backend has it
-//! without reading or parsing anything, and none can be without it while another has it.
+//! without reading or parsing anything. A reload of pg_secrets.key_file replaces it, in each process
+//! by itself; see `key_file.rs`.
 
 use crate::error::{Error, Result};
-use crate::keys::environment;
-use pg_secrets_openpgp::{Keyring, OpenError, SealError, Sealed};
-use std::sync::OnceLock;
+use crate::keys::passphrase::Passphrase;
+use crate::keys::{Reason, environment, key_file};
+use pg_secrets_openpgp::{Keyring, OpenError, SealError, Sealed, SessionKeys};
+use std::cell::RefCell;
+use std::rc::Rc;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-static KEYRING: OnceLock<std::result::Result<Keyring, String>> = OnceLock::new();
+/// How many session keys a backend keeps: what an application reads over and over, some hundred
+/// bytes each.
+const SESSION_KEYS: usize = 1024;
 
-/// Loads the keys; once, in the postmaster. Answers why there are none, for the server's log.
-pub(crate) fn load() -> Option<&'static str> {
-    match KEYRING.get_or_init(environment::load) {
-        Ok(_) => None,
-        Err(reason) => Some(reason),
+/// A keyring with the session keys of what it opened. They go when it goes.
+pub(crate) struct Held {
+    keyring: Keyring,
+    sessions: RefCell<SessionKeys>,
+}
+
+/// The keyring, or why there is none.
+pub(super) type Slot = std::result::Result<Rc<Held>, Rc<str>>;
+
+/// What came from pg_secrets.key_file.
+pub(super) struct FromFile {
+    pub(super) slot: Slot,
+    /// The SHA-256 of what was parsed, so that a reload that changes nothing parses nothing. `None`
+    /// where nothing could be.
+    pub(super) digest: Option<[u8; 32]>,
+}
+
+struct State {
+    /// `None` before the postmaster has read its environment.
+    environment: Option<Slot>,
+    passphrase: Rc<Passphrase>,
+    /// While it is set, it stands in the place of the environment's keys.
+    file: Option<FromFile>,
+}
+
+thread_local! {
+    // A process of the server has one thread, and a child has what its parent had when it forked.
+    static STATE: RefCell<Option<State>> = const { RefCell::new(None) };
+}
+
+/// Takes the keys of the environment; once, in the postmaster, before the settings are registered.
+pub(crate) fn load_environment() {
+    let (keyring, passphrase) = environment::load();
+    let state = State {
+        environment: Some(hold(keyring)),
+        passphrase: Rc::new(passphrase),
+        file: None,
+    };
+    STATE.with_borrow_mut(|own| *own = Some(state));
+}
+
+/// A keyring ready for use, or the reason, in the form that is kept.
+pub(super) fn hold(keyring: std::result::Result<Keyring, Reason>) -> Slot {
+    match keyring {
+        Ok(keyring) => Ok(Rc::new(Held {
+            keyring,
+            sessions: RefCell::new(SessionKeys::new(SESSION_KEYS)),
+        })),
+        Err(reason) => Err(reason.into()),
     }
+}
+
+/// The passphrase of locked keys.
+pub(super) fn passphrase() -> Rc<Passphrase> {
+    STATE.with_borrow(|state| {
+        let known = state.as_ref().map(|state| Rc::clone(&state.passphrase));
+        known.unwrap_or_default()
+    })
+}
+
+/// What the key file held when it was last taken over.
+pub(super) fn file_digest() -> Option<[u8; 32]> {
+    STATE.with_borrow(|state| state.as_ref()?.file.as_ref()?.digest)
+}
+
+/// Takes over what was read from the key file; `None` brings the environment's keys back.
+pub(super) fn replace(file: Option<FromFile>) {
+    let old = STATE.with_borrow_mut(|state| {
+        let state = state.as_mut()?;
+        std::mem::replace(&mut state.file, file)
+    });
+    drop(old);
+}
+
+fn current() -> Option<Slot> {
+    STATE.with_borrow(|state| {
+        let state = state.as_ref()?;
+        match &state.file {
+            Some(file) => Some(file.slot.clone()),
+            None => state.environment.clone(),
+        }
+    })
+}
+
+/// Why there is no keyring, for the server's log.
+pub(crate) fn why_none() -> Option<Rc<str>> {
+    current().and_then(std::result::Result::err)
 }
 
 /// The keyring, or the error that says what to do to have one. Asked for at the beginning of every
 /// function that needs it: nothing is ever written unencrypted.
-pub(crate) fn require() -> Result<&'static Keyring> {
-    match KEYRING.get() {
-        Some(Ok(keyring)) => Ok(keyring),
+pub(crate) fn require() -> Result<Rc<Held>> {
+    match current() {
+        Some(Ok(held)) => Ok(held),
         Some(Err(reason)) => Err(Error::unavailable(format!("pg_secrets has no key: {reason}"))
             .with_hint(
-                "Set PG_SECRETS_KEY_FILE to a file with an OpenPGP secret key (pg-secrets keygen --output FILE makes one) in the environment of the server, and restart it.",
+                "Set pg_secrets.key_file in postgresql.conf to a file with an OpenPGP secret key (pg-secrets keygen --output FILE makes one) and reload the server, or set PG_SECRETS_KEY_FILE in its environment and restart it.",
             )),
         None => Err(Error::internal("the keyring was not loaded")),
     }
 }
 
+impl Held {
+    /// The keys themselves.
+    pub(super) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    fn open(
+        &self,
+        row: Uuid,
+        message: &[u8],
+        limit: usize,
+    ) -> std::result::Result<Zeroizing<Vec<u8>>, OpenError> {
+        let mut sessions = self.sessions.borrow_mut();
+        self.keyring.open_again(row, message, limit, &mut sessions)
+    }
+}
+
 /// Seals a value for the row with this id.
 pub(crate) fn seal(row: Uuid, value: &[u8]) -> Result<Sealed> {
-    require()?.seal(row, value).map_err(|error| {
-        let hint = match error {
-            SealError::Expired(_) => {
-                "Put a key that is valid into PG_SECRETS_KEY_FILE, before the expired one, and restart the server."
-            }
-            SealError::Failed(_) => "Look into the server's log, and check the key with gpg or sq.",
-        };
-        Error::unavailable(format!("pg_secrets cannot encrypt: {error}")).with_hint(hint)
-    })
+    require()?
+        .keyring
+        .seal(row, value)
+        .map_err(|error| cannot_seal(&error))
+}
+
+/// The error of a value that could not be sealed.
+pub(super) fn cannot_seal(error: &SealError) -> Error {
+    let hint = match error {
+        SealError::Expired(_) => {
+            "Put a key that is valid into pg_secrets.key_file, before the expired one, and reload the server (or into PG_SECRETS_KEY_FILE, and restart it)."
+        }
+        SealError::Failed(_) => "Look into the server's log, and check the key with gpg or sq.",
+    };
+    Error::unavailable(format!("pg_secrets cannot encrypt: {error}")).with_hint(hint)
 }
 
 /// Opens the message of the row with this id. `fingerprint` is the key that it was sealed to.
@@ -51,11 +160,17 @@ pub(crate) fn open(
     limit: usize,
     fingerprint: &str,
 ) -> Result<Zeroizing<Vec<u8>>> {
-    require()?.open(row, message, limit).map_err(|error| match error {
+    let mut opened = require()?.open(row, message, limit);
+    // Another session may have sealed it to a key that came with a reload that this one, in the
+    // middle of a statement, has not heard of yet.
+    if opened == Err(OpenError::NoKey) && key_file::read_again() {
+        opened = require()?.open(row, message, limit);
+    }
+    opened.map_err(|error| match error {
         OpenError::NoKey => Error::unavailable(format!(
             "version {row} is encrypted to key {fingerprint}, which this server does not have"
         ))
-        .with_hint("Add that key to PG_SECRETS_KEY_FILE, behind the primary one, and restart the server."),
+        .with_hint("Add that key to pg_secrets.key_file, behind the primary one, and reload the server (or to PG_SECRETS_KEY_FILE, and restart it)."),
         OpenError::Malformed | OpenError::NotBound => Error::unprocessable(format!(
             "the stored value of version {row} is not what this server wrote there: {error}"
         ))

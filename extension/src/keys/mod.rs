@@ -1,5 +1,16 @@
-//! The keys of the server: where they come from, and the one keyring that holds them.
+//! The keys of the server: where they come from, the one keyring that holds them, and the functions
+//! of SQL that are about keys and messages rather than about a secret.
 
 pub(crate) mod dumps;
 mod environment;
+mod file;
+pub(crate) mod key_file;
 pub(crate) mod keyring;
+pub(crate) mod list;
+pub(crate) mod messages;
+mod passphrase;
+pub(crate) mod reencrypt;
+pub(crate) mod verify;
+
+/// Why there is no keyring: a text for people, without key material.
+type Reason = String;

@@ -1,0 +1,212 @@
+//! Whatever is done to a message, it ends in an error: no panic, nothing given out.
+
+use pg_secrets_openpgp::{Keyring, Profile, SessionKeys, dearmor, decrypt_with_password, generate};
+use sequoia_openpgp::PacketPile;
+use sequoia_openpgp::crypto::{Password, S2K};
+use sequoia_openpgp::packet::{SKESK, skesk::SKESK4};
+use sequoia_openpgp::parse::Parse;
+use sequoia_openpgp::serialize::MarshalInto;
+use sequoia_openpgp::serialize::stream::{Encryptor, LiteralWriter, Message};
+use sequoia_openpgp::types::{HashAlgorithm, SymmetricAlgorithm};
+use std::io::Write;
+use uuid::Uuid;
+
+const LIMIT: usize = 1000;
+const VALUE: &[u8] = b"a value that nobody may see";
+const PASSWORD: &[u8] = b"password";
+
+/// A linear congruential generator: the same cases in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit.max(1)
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.below(256) as u8
+    }
+}
+
+/// One of the many ways to spoil a message; `other` is a sound one of the same kind.
+fn spoil(message: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut spoilt = message.to_vec();
+    let at = random.below(spoilt.len());
+    match random.below(7) {
+        0 => spoilt.truncate(at),
+        1 => spoilt[at] ^= 1 << random.below(8),
+        2 => {
+            for _ in 0..=random.below(20) {
+                let at = random.below(spoilt.len());
+                spoilt[at] = random.byte();
+            }
+        }
+        3 => {
+            let end = at + random.below(spoilt.len() - at);
+            spoilt.drain(at..=end.min(message.len() - 1));
+        }
+        4 => {
+            let inserted: Vec<u8> = (0..=random.below(40)).map(|_| random.byte()).collect();
+            spoilt.splice(at..at, inserted);
+        }
+        5 => {
+            // The beginning of one and the end of the other.
+            let at = at.min(other.len());
+            spoilt.truncate(at);
+            spoilt.extend_from_slice(&other[at..]);
+        }
+        _ => {
+            spoilt = (0..random.below(400)).map(|_| random.byte()).collect();
+            if let Some(first) = spoilt.first_mut() {
+                *first |= 0x80;
+            }
+        }
+    }
+    spoilt
+}
+
+/// A message as pgcrypto's pgp_sym_encrypt writes it: S2K of some hundred kilobytes of SHA-1.
+fn with_password() -> Vec<u8> {
+    let s2k = S2K::new_iterated(HashAlgorithm::SHA1, 65536).unwrap();
+    let password = Password::from(PASSWORD);
+    let (skesk, key) = {
+        let algorithm = SymmetricAlgorithm::AES128;
+        let key = s2k.derive_key(&password, 16).unwrap();
+        let skesk = SKESK4::new(algorithm, s2k, None).unwrap();
+        (SKESK::from(skesk), key)
+    };
+    let mut body = Vec::new();
+    let message =
+        Encryptor::with_session_key(Message::new(&mut body), SymmetricAlgorithm::AES128, key)
+            .unwrap()
+            .build()
+            .unwrap();
+    let mut literal = LiteralWriter::new(message).build().unwrap();
+    literal.write_all(VALUE).unwrap();
+    literal.finalize().unwrap();
+    let mut whole = sequoia_openpgp::Packet::from(skesk).to_vec().unwrap();
+    whole.extend(body);
+    whole
+}
+
+#[test]
+fn a_thousand_spoilt_messages_of_each_kind_are_refused() {
+    let mut random = Random(1);
+    for profile in [Profile::Rfc9580, Profile::Rfc4880] {
+        let armored = generate(profile, "test").unwrap();
+        let keyring = Keyring::parse(armored.as_bytes(), None).unwrap();
+        let row = Uuid::from_u128(1);
+        let bound = keyring.seal(row, VALUE).unwrap().message;
+        let other = keyring.seal(row, VALUE).unwrap().message;
+        let unbound = keyring.encrypt(VALUE).unwrap().message;
+        let other_unbound = keyring.encrypt(VALUE).unwrap().message;
+        let mut sessions = SessionKeys::new(8);
+        keyring
+            .open_again(row, &bound, LIMIT, &mut sessions)
+            .unwrap();
+        for case in 0..1000 {
+            let spoilt = spoil(&bound, &other, &mut random);
+            if spoilt != bound && spoilt != other {
+                let opened = keyring.open_again(row, &spoilt, LIMIT, &mut sessions);
+                assert!(opened.is_err(), "{case}");
+            }
+            let spoilt = spoil(&unbound, &other_unbound, &mut random);
+            if spoilt != unbound && spoilt != other_unbound {
+                assert!(keyring.decrypt(&spoilt, LIMIT).is_err(), "{case}");
+            }
+        }
+        assert!(
+            keyring
+                .open_again(row, &bound, LIMIT, &mut sessions)
+                .is_ok()
+        );
+    }
+    let message = with_password();
+    let other = with_password();
+    let opened = decrypt_with_password(&message, PASSWORD, LIMIT);
+    assert_eq!(*opened.unwrap(), VALUE);
+    for case in 0..1000 {
+        let spoilt = spoil(&message, &other, &mut random);
+        if spoilt != message && spoilt != other {
+            let opened = decrypt_with_password(&spoilt, PASSWORD, LIMIT);
+            assert!(opened.is_err(), "{case}");
+        }
+    }
+}
+
+#[test]
+fn no_bit_of_a_message_can_be_changed_and_none_of_its_ends_be_missing() {
+    for profile in [Profile::Rfc9580, Profile::Rfc4880] {
+        let armored = generate(profile, "test").unwrap();
+        let keyring = Keyring::parse(armored.as_bytes(), None).unwrap();
+        let row = Uuid::from_u128(1);
+        let bound = keyring.seal(row, VALUE).unwrap().message;
+        let unbound = keyring.encrypt(VALUE).unwrap().message;
+        for message in [&bound, &unbound] {
+            let opens = |message: &[u8]| {
+                keyring.open(row, message, LIMIT).is_ok() || keyring.decrypt(message, LIMIT).is_ok()
+            };
+            for bit in 0..message.len() * 8 {
+                let mut changed = message.clone();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                assert!(!opens(&changed), "{profile:?}, bit {bit}");
+            }
+            for length in 0..message.len() {
+                assert!(!opens(&message[..length]), "{profile:?}, length {length}");
+            }
+        }
+    }
+    let message = with_password();
+    for bit in 0..message.len() * 8 {
+        let mut changed = message.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        let opened = decrypt_with_password(&changed, PASSWORD, LIMIT);
+        assert!(opened.is_err(), "password, bit {bit}");
+    }
+}
+
+#[test]
+fn a_thousand_spoilt_armors_end_in_bytes_or_an_error() {
+    let armor = pg_secrets_openpgp::armor(VALUE, &[("Comment".into(), "x".into())]).unwrap();
+    let mut random = Random(2);
+    for _ in 0..1000 {
+        let spoilt = spoil(armor.as_bytes(), armor.as_bytes(), &mut random);
+        if let Ok(spoilt) = String::from_utf8(spoilt)
+            && let Ok(data) = dearmor(&spoilt)
+        {
+            // Headers may change, and lines; the checksum, where there is one, sees the rest.
+            assert!(data == VALUE || !spoilt.contains("\n="), "{spoilt}");
+        }
+    }
+}
+
+#[test]
+fn a_message_cannot_order_work_without_end() {
+    let armored = generate(Profile::Rfc4880, "test").unwrap();
+    let keyring = Keyring::parse(armored.as_bytes(), None).unwrap();
+    let pile = PacketPile::from_bytes(&keyring.encrypt(VALUE).unwrap().message).unwrap();
+    let pkesk = pile.descendants().next().unwrap().to_vec().unwrap();
+    let mut many = pkesk.repeat(500);
+    many.extend(pile.descendants().nth(1).unwrap().to_vec().unwrap());
+    many.pop();
+    assert!(keyring.decrypt(&many, LIMIT).is_err());
+
+    // Argon2 with as much memory as the form can say: refused before any of it is asked for.
+    let s2k = S2K::Argon2 {
+        salt: [0; 16],
+        t: 255,
+        p: 1,
+        m: 31,
+    };
+    let skesk = SKESK::from(SKESK4::new(SymmetricAlgorithm::AES128, s2k, None).unwrap());
+    let mut message = sequoia_openpgp::Packet::from(skesk).to_vec().unwrap();
+    let whole = with_password();
+    let body = PacketPile::from_bytes(&whole).unwrap();
+    let body = body.descendants().nth(1).unwrap();
+    message.extend(body.to_vec().unwrap());
+    assert!(decrypt_with_password(&message, PASSWORD, LIMIT).is_err());
+}

@@ -1,0 +1,155 @@
+//! pgp_encrypt, pgp_decrypt, armor and dearmor: OpenPGP messages that belong to no secret, as users
+//! of pgcrypto know them. What they make is never taken for the value of a secret.
+
+use crate::access::identity::Caller;
+use crate::access::rights::{Permission, Rights};
+use crate::audit::record::{self, Record};
+use crate::backend::answer::Answer;
+use crate::backend::arguments::Arguments;
+use crate::backend::session::Session;
+use crate::error::{Error, Result};
+use crate::gucs;
+use crate::keys::keyring;
+use pg_secrets_openpgp::{ArmorError, DecryptError};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+/// The longest password, in bytes.
+const LONGEST_PASSWORD: usize = 16 << 10;
+
+/// The longest message, in bytes: twice the longest value, for armor and what stands around it.
+fn longest_message() -> usize {
+    2 * gucs::max_value_size() + (64 << 10)
+}
+
+/// Writes the record of an administrator's use.
+fn record_use(
+    session: &Session,
+    caller: &Caller,
+    rights: &Rights,
+    action: &'static str,
+    with: &str,
+) -> Result<()> {
+    let mut record = Record::new(action);
+    record.detail = Some(json!({"with": with}));
+    let record = record.by_administrator(rights.is_administrator());
+    record::write(session, caller, record)
+}
+
+/// pgp_encrypt: a message to the primary key.
+pub(crate) fn pgp_encrypt<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let rights = Rights::of(session, caller, None)?;
+    rights.require(Permission::Admin)?;
+    let value = arguments.secret(0, "value", gucs::max_value_size())?;
+    let held = keyring::require()?;
+    let sealed = held.keyring().encrypt(value.as_bytes());
+    let sealed = sealed.map_err(|error| keyring::cannot_seal(&error))?;
+    record_use(
+        session,
+        caller,
+        &rights,
+        "pgp.encrypted",
+        &sealed.fingerprint,
+    )?;
+    Ok(Answer::Bytes(sealed.message))
+}
+
+/// pgp_decrypt: the text of a message to one of the server's keys, or with a password of one that
+/// pgcrypto's pgp_sym_encrypt wrote.
+pub(crate) fn pgp_decrypt<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let rights = Rights::of(session, caller, None)?;
+    rights.require(Permission::Admin)?;
+    let message = arguments.bytes(0, "message", longest_message())?;
+    let limit = gucs::max_value_size();
+    let (opened, with) = if arguments.is_null(1) {
+        let held = keyring::require()?;
+        (held.keyring().decrypt(&message, limit), "key")
+    } else {
+        let password = arguments.secret(1, "password", LONGEST_PASSWORD)?;
+        let password = password.as_bytes();
+        let opened = pg_secrets_openpgp::decrypt_with_password(&message, password, limit);
+        (opened, "password")
+    };
+    let text = into_text(opened.map_err(|error| cannot_decrypt(&error))?)?;
+    record_use(session, caller, &rights, "pgp.decrypted", with)?;
+    Ok(Answer::Text(text))
+}
+
+fn cannot_decrypt(error: &DecryptError) -> Error {
+    let said = error.to_string();
+    match error {
+        DecryptError::NoKey => Error::unprocessable(said).with_hint(
+            "control_plane.pgp_keys() shows the keys of this server. A message that pgp_sym_encrypt wrote needs its password as second argument.",
+        ),
+        DecryptError::Malformed => Error::unprocessable(said).with_hint(
+            "The binary form is read; text goes through control_plane.dearmor() first. What pgcrypto wrote with disable-mdc=1 only pgcrypto reads.",
+        ),
+        DecryptError::Password => Error::unprocessable(said),
+        DecryptError::TooLong(_) => Error::too_large(said)
+            .with_hint("The limit is pg_secrets.max_value_size in postgresql.conf."),
+    }
+}
+
+/// The plaintext as a text of Postgres, which is UTF-8 and holds no NUL.
+fn into_text(mut plaintext: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>> {
+    let refused = || {
+        Error::unprocessable("the plaintext is not text in UTF-8").with_hint(
+            "What pgp_sym_encrypt_bytea wrote is read by pgcrypto's pgp_sym_decrypt_bytea.",
+        )
+    };
+    if plaintext.contains(&0) {
+        return Err(refused());
+    }
+    String::from_utf8(std::mem::take(&mut *plaintext))
+        .map(Zeroizing::new)
+        .map_err(|error| {
+            drop(Zeroizing::new(error.into_bytes()));
+            refused()
+        })
+}
+
+/// armor: bytes as ASCII armor, with headers if any are given.
+pub(crate) fn armor<'s>(
+    _session: &'s Session,
+    _caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let data = arguments.bytes(0, "data", longest_message())?;
+    let keys = arguments
+        .texts(1, "an element of keys")?
+        .unwrap_or_default();
+    let values = arguments
+        .texts(2, "an element of values")?
+        .unwrap_or_default();
+    if keys.len() != values.len() {
+        return Err(Error::bad_input("keys and values must be equally many"));
+    }
+    let headers: Vec<(String, String)> = keys.into_iter().zip(values).collect();
+    pg_secrets_openpgp::armor(&data, &headers)
+        .map(|text| Answer::Text(Zeroizing::new(text)))
+        .map_err(|error| bad_armor(&error))
+}
+
+/// dearmor: the bytes that stand in ASCII armor.
+pub(crate) fn dearmor<'s>(
+    _session: &'s Session,
+    _caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let text = arguments.secret(0, "data", longest_message())?;
+    pg_secrets_openpgp::dearmor(&text)
+        .map(Answer::Bytes)
+        .map_err(|error| bad_armor(&error))
+}
+
+fn bad_armor(error: &ArmorError) -> Error {
+    Error::bad_input(error.to_string())
+}
