@@ -32,7 +32,7 @@ const CALLS: [(&str, &str); 29] = [
     ("verify_secrets()", "PT403"),
     ("pgp_encrypt('x')", "PT403"),
     ("pgp_decrypt('\\x00')", "PT403"),
-    // These two know no secret and ask for no grant: it is their input that they refuse.
+    // These two know no secret and ask for no grant: it is their input that is refused.
     ("armor('x', ARRAY['a'])", "PT400"),
     ("dearmor('x')", "PT400"),
     ("set_execute('grant', 'postgres')", "42501"),
@@ -231,7 +231,11 @@ async fn each_permission_allows_its_own_and_nothing_else() -> Proof {
                         "{permission}: {text}: {error:?}"
                     );
                     let states = ["PT403", "PT404", "42501"];
-                    assert!(states.contains(&error.state.as_str()), "{text}: {error:?}");
+                    let unconcerned = error.state == "PT400" && text.contains("armor(");
+                    assert!(
+                        states.contains(&error.state.as_str()) || unconcerned,
+                        "{text}: {error:?}"
+                    );
                 }
             }
         }

@@ -119,9 +119,10 @@ fn into_text(mut plaintext: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>> {
 /// armor: bytes as ASCII armor, with headers if any are given.
 pub(crate) fn armor<'s>(
     _session: &'s Session,
-    _caller: &Caller,
+    caller: &Caller,
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
+    caller.require_known()?;
     let data = arguments.bytes(0, "data", longest_message())?;
     let keys = arguments
         .texts(1, "an element of keys")?
@@ -141,9 +142,10 @@ pub(crate) fn armor<'s>(
 /// dearmor: the bytes that stand in ASCII armor.
 pub(crate) fn dearmor<'s>(
     _session: &'s Session,
-    _caller: &Caller,
+    caller: &Caller,
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
+    caller.require_known()?;
     let text = arguments.secret(0, "data", longest_message())?;
     pg_secrets_openpgp::dearmor(&text)
         .map(Answer::Bytes)
