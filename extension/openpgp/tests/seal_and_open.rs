@@ -7,6 +7,7 @@ use sequoia_openpgp::cert::{Cert, CertBuilder};
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::serialize::stream::{Encryptor, LiteralWriter, Message};
+use sequoia_openpgp::{Packet, PacketPile};
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
@@ -259,4 +260,36 @@ fn keys_are_described_once_each_and_a_signing_key_is_passed_over() {
         Keyring::parse(signing.as_bytes(), None).unwrap_err(),
         KeyError::CannotEncrypt(_)
     ));
+}
+
+#[test]
+fn a_key_whose_secret_part_is_anothers_is_refused() {
+    for profile in [Profile::Rfc9580, Profile::Rfc4880] {
+        let (armored, keyring) = new_keyring(profile);
+        let (other, _) = new_keyring(profile);
+        let packets_of = |armored: &str| {
+            let pile = PacketPile::from_bytes(armored.as_bytes()).unwrap();
+            pile.into_children()
+        };
+        let encrypting = |packet: &Packet| match packet {
+            Packet::SecretSubkey(key) => key.pk_algo().for_encryption(),
+            _ => false,
+        };
+        let foreign = packets_of(&other).find(encrypting);
+        let Some(Packet::SecretSubkey(foreign)) = foreign else {
+            panic!("no encryption subkey");
+        };
+        let packets = packets_of(&armored).map(|packet| match packet {
+            Packet::SecretSubkey(key) if key.pk_algo().for_encryption() => {
+                let (own, _) = key.take_secret();
+                let (mixed, _) = own.add_secret(foreign.secret().clone());
+                Packet::SecretSubkey(mixed)
+            }
+            packet => packet,
+        });
+        let mixed = Cert::from_packets(packets).unwrap();
+        let refused = Keyring::parse(&mixed.as_tsk().to_vec().unwrap(), None).unwrap_err();
+        let fingerprint = keyring.primary_fingerprint().to_owned();
+        assert_eq!(refused, KeyError::Mismatched(fingerprint));
+    }
 }
