@@ -55,6 +55,10 @@ fn what_is_encrypted_is_decrypted_and_never_taken_for_a_value() {
             assert_eq!(*keyring.decrypt(&message, LIMIT).unwrap(), value);
             let bound = keyring.open(Uuid::nil(), &message, LIMIT);
             assert_eq!(bound.unwrap_err(), OpenError::NotBound);
+            // The binary form alone is a message here.
+            let armored = pg_secrets_openpgp::armor(&message, &[]).unwrap();
+            let refused = keyring.decrypt(armored.as_bytes(), LIMIT);
+            assert_eq!(refused.unwrap_err(), DecryptError::Malformed);
         }
     }
 }
