@@ -55,6 +55,10 @@ CREATE TABLE control_plane.secrets (
         (value_encrypted IS NULL) OPERATOR(pg_catalog.=) (destroyed_at IS NOT NULL)
         AND (key_fingerprint IS NULL) OPERATOR(pg_catalog.=) (value_encrypted IS NULL)
     ),
+    -- Of an OpenPGP key of version 4 or 6.
+    CONSTRAINT secrets_key_fingerprint_check CHECK (
+        key_fingerprint OPERATOR(pg_catalog.~) '^([0-9A-F]{40}|[0-9A-F]{64})$'
+    ),
     -- The current version has no end; every other one was superseded and has one.
     CONSTRAINT secrets_grace_check CHECK (
         CASE WHEN active
@@ -136,6 +140,9 @@ CREATE TABLE control_plane.endpoints (
     CONSTRAINT endpoints_pkey PRIMARY KEY (id),
     CONSTRAINT endpoints_service_check CHECK (
         service OPERATOR(pg_catalog.<>) '' AND service OPERATOR(pg_catalog.!~) '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'
+    ),
+    CONSTRAINT endpoints_key_fingerprint_check CHECK (
+        key_fingerprint OPERATOR(pg_catalog.~) '^([0-9A-F]{40}|[0-9A-F]{64})$'
     ),
     CONSTRAINT endpoints_url_check CHECK (pg_catalog.char_length(url) OPERATOR(pg_catalog.<=) 2000)
 );

@@ -47,6 +47,10 @@ pub enum Command {
     /// Make an OpenPGP secret key for the database server
     Keygen(KeygenArguments),
     /// Encrypt everything anew, to the primary key of the server
+    ///
+    /// For administrators. A login that is listed in pg_secrets.trusted_logins acts for the subject of
+    /// the token in PG_SECRETS_TOKEN; any other has the rights of its role. Each batch is a transaction
+    /// of its own: stop this at any time, and run it again.
     Reencrypt(ReencryptArguments),
     /// Read a value out of a dump, without a server; without --id, list what the dump holds
     Decrypt(DecryptArguments),
@@ -98,8 +102,7 @@ pub struct KeygenArguments {
     pub(crate) output: Option<PathBuf>,
 }
 
-/// The flags of `pg-secrets reencrypt`. A login that is listed in pg_secrets.trusted_logins acts for
-/// the subject of the token in PG_SECRETS_TOKEN; any other has the rights of its role.
+/// The flags of `pg-secrets reencrypt`.
 #[derive(Debug, Args)]
 pub struct ReencryptArguments {
     #[command(flatten)]

@@ -4,8 +4,9 @@ use crate::config::DecryptArguments;
 use crate::dump::{Dump, DumpError, State, Version};
 use crate::key_file;
 use crate::private_file::write_new;
+use crate::visible::visible;
 use anyhow::{Context, anyhow, bail};
-use pg_secrets_openpgp::{OpenError, SecretKeys};
+use pg_secrets_openpgp::{OpenError, Place, SecretKeys};
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -150,7 +151,7 @@ fn decrypt(
     };
     // We never compress: no value is longer than its message.
     keys
-        .open(id, message, message.len())
+        .open(Place::version(id), message, message.len())
         .map_err(|error| match error {
             OpenError::NoKey => anyhow!(
                 "version {id} is encrypted to key {}, which {} does not hold; it holds {}",
@@ -206,25 +207,21 @@ fn line(columns: [&str; 8]) -> String {
     .to_owned()
 }
 
-/// A text of the dump for a terminal, which control characters could make do things.
-fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
 fn list<R: Read>(dump: &mut Dump<R>, keys: &SecretKeys) -> anyhow::Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let listed = write_list(dump, keys, &mut out);
     // What was read before a dump turned out to be cut off is worth having.
     let flushed = out.flush().context(UNWRITTEN_LIST);
-    listed.and(flushed)
+    match listed.and(flushed) {
+        // Whoever reads the list has seen enough, as with `| head`.
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        listed => listed,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn write_list<R: Read>(
@@ -232,8 +229,11 @@ fn write_list<R: Read>(
     keys: &SecretKeys,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    writeln!(out, "{}", line(HEADING)).context(UNWRITTEN_LIST)?;
+    let mut heading = Some(line(HEADING));
     while let Some(row) = dump.next_row()? {
+        if let Some(heading) = heading.take() {
+            writeln!(out, "{heading}").context(UNWRITTEN_LIST)?;
+        }
         let version = describe(&row.version()?, keys);
         writeln!(out, "{version}").context(UNWRITTEN_LIST)?;
     }

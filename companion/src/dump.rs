@@ -183,27 +183,50 @@ impl<R: Read> Dump<R> {
 
     /// Goes to the next beginning of our table.
     fn next_table(&mut self) -> Result<Option<Columns>, DumpError> {
-        loop {
-            let begins = self.quotes.closed();
-            let ended = self
-                .lines
-                .advance_through(LONGEST_HEADER, &mut self.quotes)?;
-            let line = match ended {
-                None => return Ok(None),
-                Some(_) if !begins => continue,
-                Some(_) => self.lines.kept(),
-            };
-            if let Some(behind) = line.strip_prefix(b"INSERT INTO ") {
+        while let Some(statement) = self.next_statement()? {
+            if let Some(behind) = statement.strip_prefix(b"INSERT INTO ") {
                 if is_ours(&identifiers(behind, b'.').0) {
                     return Err(DumpError::Inserts);
                 }
-            } else if let Some(header) = copy_header(line) {
+            } else if let Some(header) = copy_header(&statement) {
                 let (table, behind) = identifiers(header, b'.');
                 if is_ours(&table) {
                     let behind = behind.trim_ascii().strip_prefix(b"(").unwrap_or_default();
                     return Columns::find(&identifiers(behind, b',').0).map(Some);
                 }
                 self.skip_rows()?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next line that begins outside of all quotes. If it may be a COPY or INSERT, it goes on to
+    /// where its quotes are closed: the name of a table may hold the end of a line.
+    fn next_statement(&mut self) -> Result<Option<Vec<u8>>, DumpError> {
+        let mut statement: Option<Vec<u8>> = None;
+        loop {
+            let begins = self.quotes.closed();
+            let ended = self
+                .lines
+                .advance_through(LONGEST_HEADER, &mut self.quotes)?;
+            if ended.is_none() {
+                return Ok(None);
+            }
+            let line = self.lines.kept();
+            match &mut statement {
+                Some(statement) => {
+                    statement.push(b'\n');
+                    statement.extend_from_slice(line);
+                    let most = usize::try_from(LONGEST_HEADER).unwrap_or(usize::MAX);
+                    statement.truncate(most);
+                }
+                None if begins && (line.starts_with(b"COPY ") || line.starts_with(b"INSERT ")) => {
+                    statement = Some(line.to_owned());
+                }
+                None => continue,
+            }
+            if self.quotes.closed() {
+                return Ok(statement);
             }
         }
     }
@@ -283,7 +306,8 @@ pub(crate) struct Row<'d> {
 
 impl<'d> Row<'d> {
     fn split(line: &'d [u8], number: u64, columns: &'d Columns) -> Result<Self, DumpError> {
-        let fields: Vec<&[u8]> = fields(line).collect();
+        // One too many is enough to see that it is none.
+        let fields: Vec<&[u8]> = fields(line).take(columns.count + 1).collect();
         if fields.len() != columns.count {
             return Err(DumpError::Row(number));
         }

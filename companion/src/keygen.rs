@@ -3,7 +3,7 @@
 use crate::config::{KeyProfile, KeygenArguments};
 use crate::private_file::write_new;
 use anyhow::{Context, bail};
-use pg_secrets_openpgp::{Profile, generate};
+use pg_secrets_openpgp::{Profile, SecretKeys, generate};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub fn run(arguments: &KeygenArguments) -> anyhow::Result<()> {
                     path.display()
                 )
             })?;
-            advise(&std::path::absolute(path)?);
+            advise(&std::path::absolute(path)?, &fingerprint(&key)?);
         }
         None => {
             let mut out = stdout.lock();
@@ -42,13 +42,22 @@ pub fn run(arguments: &KeygenArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn fingerprint(key: &str) -> anyhow::Result<String> {
+    let keys = SecretKeys::parse(key.as_bytes(), None)?;
+    let first = keys.keys().first();
+    first
+        .map(|key| key.fingerprint.clone())
+        .context("the new key cannot be read")
+}
+
 #[allow(clippy::print_stderr)]
-fn advise(path: &Path) {
+fn advise(path: &Path, fingerprint: &str) {
     eprintln!(
-        "The key is in {path}.\n\
-         1. Let the account that the Postgres server runs as own that file.\n\
-         2. Set PG_SECRETS_KEY_FILE={path} in the environment of the Postgres server, and start the server anew.\n\
-         3. Keep a copy in a safe place, apart from the database's backups: without it no secret can be read again.",
+        "Key {fingerprint} is in {path}.\n\
+         1. Keep a copy in a safe place now, apart from the database's backups: without it no secret can be read again.\n\
+         2. Let the account that the Postgres server runs as own the file (chown postgres: FILE), and nobody else read it.\n\
+         3. A new server: set pg_secrets.key_file = '{path}' in postgresql.conf, and start it.\n   \
+            A server that has keys: put this key before them in the file that pg_secrets.key_file names, and reload; docs/keys.md shows how.",
         path = path.display()
     );
 }

@@ -28,4 +28,5 @@ mod routes;
 mod secret;
 mod secret_text;
 mod state;
+mod visible;
 mod webhooks;

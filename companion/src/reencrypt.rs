@@ -7,7 +7,8 @@ use crate::config::ReencryptArguments;
 use crate::db::{Database, Parameter};
 use crate::error::Error;
 use crate::secret_text::SecretText;
-use anyhow::{Context, bail};
+use crate::visible::visible;
+use anyhow::{Context, anyhow, bail};
 use axum::http::StatusCode;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -28,22 +29,33 @@ const REPORT: Duration = Duration::from_secs(5);
 /// How many failures are listed.
 const MOST_LISTED: usize = 20;
 
-const WAITING: &str = "
-SELECT coalesce(sum(key.versions + key.endpoints), 0)::bigint
-FROM (SELECT CASE WHEN $1::text IS NULL THEN '' ELSE control_plane.authenticate($1, $2) END AS subject) AS caller,
-LATERAL control_plane.pgp_keys() AS key
-WHERE caller.subject IS NOT NULL AND NOT key.primary";
+/// The caller: whom the token is for, or where there is none the login itself.
+macro_rules! as_caller {
+    ($columns:literal, $call:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM (SELECT CASE WHEN $1::text IS NULL THEN '' ELSE control_plane.authenticate($1, $2) END AS subject) AS caller, LATERAL control_plane.",
+            $call,
+            " WHERE caller.subject IS NOT NULL"
+        )
+    };
+}
 
-const REENCRYPT: &str = "
-SELECT moved.remaining
-FROM (SELECT CASE WHEN $1::text IS NULL THEN '' ELSE control_plane.authenticate($1, $2) END AS subject) AS caller,
-LATERAL control_plane.reencrypt_secrets(CASE WHEN caller.subject IS NOT NULL THEN $3::integer END) AS moved(remaining)";
+const KEYS: &str = as_caller!(
+    "key.fingerprint, key.primary, key.available, key.versions + key.endpoints",
+    "pgp_keys() AS key"
+);
 
-const FAILURES: &str = "
-SELECT failure.id::text, coalesce(failure.key_fingerprint, ''), failure.kind, failure.problem
-FROM (SELECT CASE WHEN $1::text IS NULL THEN '' ELSE control_plane.authenticate($1, $2) END AS subject) AS caller,
-LATERAL control_plane.verify_secrets() AS failure
-WHERE caller.subject IS NOT NULL";
+const REENCRYPT: &str = as_caller!(
+    "moved.remaining",
+    "reencrypt_secrets(CASE WHEN caller.subject IS NOT NULL THEN $3::integer END) AS moved(remaining)"
+);
+
+const FAILURES: &str = as_caller!(
+    "failure.id::text, coalesce(failure.key_fingerprint, 'unknown'), failure.kind, failure.problem",
+    "verify_secrets() AS failure"
+);
 
 /// Re-encrypts until nothing is left under an older key.
 ///
@@ -70,6 +82,32 @@ pub fn run(arguments: ReencryptArguments) -> anyhow::Result<()> {
     })
 }
 
+/// A row of control_plane.pgp_keys().
+struct Key {
+    fingerprint: String,
+    primary: bool,
+    available: bool,
+    /// How many versions and signing secrets need it.
+    needed: u64,
+}
+
+impl Key {
+    fn read(row: &Row) -> Option<Self> {
+        let needed: i64 = row.try_get(3).ok()?;
+        Some(Self {
+            fingerprint: visible(row.try_get(0).ok()?),
+            primary: row.try_get(1).ok()?,
+            available: row.try_get(2).ok()?,
+            needed: u64::try_from(needed).ok()?,
+        })
+    }
+}
+
+fn under_older_keys(keys: &[Key]) -> u64 {
+    let older = keys.iter().filter(|key| !key.primary);
+    older.map(|key| key.needed).sum()
+}
+
 struct Session {
     database: Database,
     /// Whose rights count, where the login acts for others.
@@ -77,7 +115,7 @@ struct Session {
 }
 
 impl Session {
-    async fn rows(
+    async fn ask(
         &self,
         statement: &'static str,
         parameters: &[Parameter<'_>],
@@ -88,16 +126,27 @@ impl Session {
         self.database.run(statement, &all).await
     }
 
-    async fn number(
+    async fn rows(
         &self,
         statement: &'static str,
         parameters: &[Parameter<'_>],
-    ) -> anyhow::Result<u64> {
-        let rows = self.rows(statement, parameters).await;
-        let rows = rows.map_err(|error| anyhow::anyhow!("{}", error.for_people()))?;
-        let number: Option<i64> = rows.first().and_then(|row| row.try_get(0).ok());
-        let number = number.and_then(|number| u64::try_from(number).ok());
-        number.context("the database did not answer with a number")
+    ) -> anyhow::Result<Vec<Row>> {
+        let rows = self.ask(statement, parameters).await;
+        rows.map_err(|error| anyhow!(explain(&error, self.token.is_some())))
+    }
+
+    async fn keys(&self) -> anyhow::Result<Vec<Key>> {
+        let rows = self.rows(KEYS, &[]).await?;
+        let keys: Option<Vec<Key>> = rows.iter().map(Key::read).collect();
+        keys.context("the database did not answer with keys")
+    }
+
+    /// Has one batch re-encrypted; how many are left.
+    async fn batch(&self, batch: i32) -> anyhow::Result<u64> {
+        let rows = self.rows(REENCRYPT, &[&batch]).await?;
+        let left: Option<i64> = rows.first().and_then(|row| row.try_get(0).ok());
+        left.and_then(|left| u64::try_from(left).ok())
+            .context("the database did not answer with a number")
     }
 
     /// A login that acts for nobody but itself has the rights of its role, and no use for a token.
@@ -105,7 +154,7 @@ impl Session {
         if self.token.is_none() {
             return;
         }
-        if let Err(Error::Refused(problem)) = self.rows(WAITING, &[]).await
+        if let Err(Error::Refused(problem)) = self.ask(KEYS, &[]).await
             && problem.status == StatusCode::FORBIDDEN
         {
             self.token = None;
@@ -114,14 +163,17 @@ impl Session {
 
     async fn reencrypt(&mut self, batch: i32) -> anyhow::Result<()> {
         self.settle_identity().await;
-        let mut left = self.number(WAITING, &[]).await?;
-        let mut progress = Progress::new(left);
+        let keys = self.keys().await?;
+        let total = under_older_keys(&keys);
+        tell_missing(&keys);
+        let mut left = total;
+        let mut progress = Progress::new(total);
         let mut idle = 0;
         // Once nothing is left, one more look: a session that had not heard of the new key yet may
         // have sealed a last value to the old one.
-        let mut sure = left == 0;
+        let mut sure = total == 0;
         loop {
-            let now = self.number(REENCRYPT, &[&batch]).await?;
+            let now = self.batch(batch).await?;
             progress.show(now);
             if now == 0 && sure {
                 break;
@@ -138,16 +190,15 @@ impl Session {
             }
         }
         progress.end();
-        advise();
+        advise(total, &self.keys().await?);
         Ok(())
     }
 
     #[allow(clippy::print_stderr)]
     async fn give_up(&self, left: u64) -> anyhow::Result<()> {
-        let failures = self.rows(FAILURES, &[]).await;
-        let failures = failures.map_err(|error| anyhow::anyhow!("{}", error.for_people()))?;
+        let failures = self.rows(FAILURES, &[]).await?;
         for row in failures.iter().take(MOST_LISTED) {
-            let column = |at| row.try_get::<_, &str>(at).unwrap_or_default();
+            let column = |at| visible(row.try_get(at).unwrap_or_default());
             eprintln!(
                 "{} {} (key {}): {}",
                 column(2),
@@ -168,6 +219,36 @@ impl Session {
     }
 }
 
+/// What the database said, in words for somebody who runs this command.
+fn explain(error: &Error, with_token: bool) -> String {
+    match error {
+        Error::Refused(problem) if problem.status == StatusCode::UNAUTHORIZED && !with_token => {
+            "nobody is authenticated: this login acts for others, so set PG_SECRETS_TOKEN to the token of an administrator".to_owned()
+        }
+        // 3F000: no such schema; 42883: no such function.
+        Error::Internal(fault)
+            if fault
+                .sqlstate
+                .as_deref()
+                .is_some_and(|state| matches!(state, "3F000" | "42883")) =>
+        {
+            "this database does not hold pg_secrets, or an older one: DATABASE_URL must name the database of the setting pg_secrets.database".to_owned()
+        }
+        other => visible(&other.for_people()),
+    }
+}
+
+/// Keys that something needs and the server does not have: what they are needed for will be left.
+#[allow(clippy::print_stderr)]
+fn tell_missing(keys: &[Key]) {
+    for key in keys.iter().filter(|key| !key.available && key.needed > 0) {
+        eprintln!(
+            "Key {} is needed by {} and is not on this server: they will be left as they are.",
+            key.fingerprint, key.needed
+        );
+    }
+}
+
 /// A bar on a terminal, a line from time to time elsewhere.
 struct Progress {
     bar: ProgressBar,
@@ -179,7 +260,7 @@ struct Progress {
 impl Progress {
     fn new(total: u64) -> Self {
         let bar = ProgressBar::new(total);
-        let form = "{bar:40} {pos} of {len} re-encrypted, {per_sec}, {eta} left";
+        let form = "{bar:40} {pos} of {len} re-encrypted, {eta} left";
         if let Ok(style) = ProgressStyle::with_template(form) {
             bar.set_style(style);
         }
@@ -208,11 +289,27 @@ impl Progress {
 }
 
 #[allow(clippy::print_stderr)]
-fn advise() {
+fn advise(moved: u64, keys: &[Key]) {
+    let primary = keys.iter().find(|key| key.primary);
+    let primary = primary.map_or("", |key| key.fingerprint.as_str());
+    let unneeded: Vec<&str> = keys
+        .iter()
+        .filter(|key| !key.primary && key.available && key.needed == 0)
+        .map(|key| key.fingerprint.as_str())
+        .collect();
+    eprintln!("Everything is encrypted to {primary}, the primary key.");
+    if moved == 0 {
+        eprintln!(
+            "There was nothing to do. If another key should be the primary one: it stands behind this one, or the server refused its file; the server's log says \"the keys of pg_secrets stay as they are\", and why."
+        );
+    }
+    if unneeded.is_empty() {
+        return;
+    }
+    eprintln!("Needed by nothing any more: {}", unneeded.join(", "));
     eprintln!(
-        "Everything is encrypted to the primary key.\n\
-         1. SELECT * FROM control_plane.pgp_keys(); a key with 0 versions and 0 endpoints is needed by nothing any more.\n\
-         2. Take it out of pg_secrets.key_file, and reload the server.\n\
-         3. Keep it for as long as there are backups from before: what lies in them is encrypted to it."
+        "1. Look once more with SELECT * FROM control_plane.pgp_keys(), when transactions from before the change of the key are over.\n\
+         2. Take that key out of pg_secrets.key_file, and reload the server.\n\
+         3. Keep it elsewhere for as long as there are backups from before: what lies in them is encrypted to it."
     );
 }

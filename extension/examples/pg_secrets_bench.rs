@@ -9,7 +9,7 @@ mod erasing_allocator;
 mod read_buffers;
 
 use erasing_allocator::ErasingAllocator;
-use pg_secrets_openpgp::{Keyring, SessionKeys};
+use pg_secrets_openpgp::{Keyring, Place, SessionKeys};
 use pgrx::pg_extern;
 use std::cell::RefCell;
 use std::error::Error;
@@ -24,9 +24,6 @@ static ALLOCATOR: ErasingAllocator = ErasingAllocator;
 
 /// The longest value, that of pg_secrets.max_value_size.
 const LIMIT: usize = 64 << 10;
-
-/// As many session keys as a backend of the extension keeps.
-const SESSION_KEYS: usize = 1024;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -44,8 +41,8 @@ fn with_loaded<T>(work: impl FnOnce(&mut Loaded) -> Outcome<T>) -> Outcome<T> {
     LOADED.with_borrow_mut(|loaded| work(loaded.as_mut().ok_or("bench_load was not called")?))
 }
 
-fn id(row: pgrx::Uuid) -> Uuid {
-    Uuid::from_bytes(*row.as_bytes())
+fn place(row: pgrx::Uuid) -> Place {
+    Place::version(Uuid::from_bytes(*row.as_bytes()))
 }
 
 /// Parses the keys of a file in place of those before, and answers the primary one's fingerprint.
@@ -54,7 +51,7 @@ fn bench_load(key_file: &str) -> Outcome<String> {
     read_buffers::shorten();
     let keyring = Keyring::parse(&std::fs::read(key_file)?, None)?;
     let fingerprint = keyring.primary_fingerprint().to_owned();
-    let sessions = SessionKeys::new(SESSION_KEYS);
+    let sessions = SessionKeys::new(SessionKeys::PER_BACKEND);
     LOADED.set(Some(Loaded { keyring, sessions }));
     Ok(fingerprint)
 }
@@ -62,14 +59,14 @@ fn bench_load(key_file: &str) -> Outcome<String> {
 /// Seals a value for a row.
 #[pg_extern(sql = false)]
 fn bench_seal(row: pgrx::Uuid, value: &str) -> Outcome<Vec<u8>> {
-    with_loaded(|loaded| Ok(loaded.keyring.seal(id(row), value.as_bytes())?.message))
+    with_loaded(|loaded| Ok(loaded.keyring.seal(place(row), value.as_bytes())?.message))
 }
 
 /// Opens a message as if it had never been opened before.
 #[pg_extern(sql = false)]
 fn bench_open(row: pgrx::Uuid, message: &[u8]) -> Outcome<String> {
     with_loaded(|loaded| {
-        let mut value = loaded.keyring.open(id(row), message, LIMIT)?;
+        let mut value = loaded.keyring.open(place(row), message, LIMIT)?;
         Ok(String::from_utf8(mem::take(&mut *value))?)
     })
 }
@@ -79,7 +76,7 @@ fn bench_open(row: pgrx::Uuid, message: &[u8]) -> Outcome<String> {
 fn bench_open_again(row: pgrx::Uuid, message: &[u8]) -> Outcome<String> {
     with_loaded(|loaded| {
         let Loaded { keyring, sessions } = loaded;
-        let mut value = keyring.open_again(id(row), message, LIMIT, sessions)?;
+        let mut value = keyring.open_again(place(row), message, LIMIT, sessions)?;
         Ok(String::from_utf8(mem::take(&mut *value))?)
     })
 }

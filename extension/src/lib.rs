@@ -43,7 +43,7 @@ pub extern "C-unwind" fn _PG_init() {
     workers::wake::request_shared_memory();
     redaction::log_hook::install();
     backend::transaction::register_callback();
-    keys::dumps::install();
+    keys::core_dumps::install();
     if let Some(reason) = keys::keyring::why_none() {
         pgrx::warning!("pg_secrets has no key, and will store and read nothing: {reason}");
     }

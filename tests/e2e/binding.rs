@@ -60,6 +60,16 @@ async fn a_message_that_was_not_made_for_its_row_with_the_secret_key_is_refused(
             .await?;
         assert_eq!(opened, "value of the forger");
     }
+    // A signing secret is sealed to the same key, and is no value all the same.
+    sql.run("SELECT control_plane.create_endpoint('p', 'http://127.0.0.1:9/')")
+        .await?;
+    sql.run(
+        "INSERT INTO control_plane.secret_names VALUES ('p', 'five', 1);
+         INSERT INTO control_plane.secrets (id, chain_id, project_id, name, value_encrypted, key_fingerprint, created_by)
+         SELECT id, id, 'p', 'five', secret_encrypted, key_fingerprint, 'x' FROM control_plane.endpoints",
+    )
+    .await?;
+    refused(&sql, "five").await?;
     // Nor does the server itself make one that could be put there.
     sql.run(
         "UPDATE control_plane.secrets SET value_encrypted = control_plane.pgp_encrypt('value of the server')

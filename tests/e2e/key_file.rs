@@ -85,6 +85,17 @@ async fn a_reload_brings_a_new_key_to_sessions_that_were_there_before() -> Proof
     reload(&other).await?;
     let second = primary_becomes_another_than(&early, &first).await;
     assert_eq!(create(&early, "new").await?, second);
+    // The log says so, once.
+    let log = cluster.log();
+    let told = format!(
+        "pg_secrets has 2 key(s) from {}",
+        file.0.join("keys.asc").display()
+    );
+    assert_eq!(log.matches(&told).count(), 1, "{log}");
+    assert!(
+        log.contains(&format!("{second} is the primary one\n")),
+        "{log}"
+    );
     for session in [early, cluster.sql().await?] {
         assert_eq!(read(&session, "old").await?, "value of old");
         assert_eq!(read(&session, "new").await?, "value of new");
@@ -133,6 +144,55 @@ async fn a_broken_file_is_refused_with_a_line_in_the_log_and_the_keys_stay() -> 
     reload(&early).await?;
     primary_becomes_another_than(&early, &first).await;
     assert_eq!(read(&early, "n").await?, "value of n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_log_says_what_to_do_about_a_file_that_is_refused() -> Proof {
+    let gpg = Gpg::new();
+    gpg.run(&[
+        "--passphrase",
+        "words",
+        "--quick-generate-key",
+        "locked",
+        "future-default",
+        "default",
+        "never",
+    ]);
+    let locked = gpg.run(&["--passphrase", "words", "--armor", "--export-secret-keys"]);
+    let locked = String::from_utf8(locked)?;
+    let file = KeyFile::new(&Key::generate("rfc9580"));
+    let cluster = Cluster::start(Key::None, &file.setting());
+    cluster.install().await?;
+    let sql = cluster.sql().await?;
+    let mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(file.0.join("keys.asc"), mode)
+    };
+    mode(0o000)?;
+    reload(&sql).await?;
+    eventually("a hint about the owner", || async {
+        cluster.log().contains("must own the file").then_some(())
+    })
+    .await;
+    mode(0o600)?;
+    file.write(&locked);
+    reload(&sql).await?;
+    eventually("a hint about the passphrase", || async {
+        let log = cluster.log();
+        log.contains("PG_SECRETS_KEY_PASSPHRASE is read at its start")
+            .then_some(())
+    })
+    .await;
+    file.write(&Key::generate("rfc9580"));
+    mode(0o644)?;
+    reload(&sql).await?;
+    eventually("a word about the mode", || async {
+        let log = cluster.log();
+        log.contains("every account of this machine can read that file")
+            .then_some(())
+    })
+    .await;
     Ok(())
 }
 
@@ -240,6 +300,44 @@ async fn a_statement_that_runs_while_the_key_changes_reads_what_is_sealed_to_the
     sql.run("SELECT control_plane.rotate_secret(control_plane.secret_id('p', 'n'), 'second')")
         .await?;
     reading.await??;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_nobody_reloaded_opens_what_needs_it_and_seals_nothing() -> Proof {
+    let (old, new) = (Key::generate("rfc9580"), Key::generate("rfc9580"));
+    let file = KeyFile::new(&old);
+    let cluster = Cluster::start(Key::None, &file.setting());
+    cluster.install().await?;
+    let sql = cluster.sql().await?;
+    let first = primary(&sql).await?;
+    create(&sql, "one").await?;
+    // A second server with the other key, whose message comes to the first by a restore.
+    let other = Cluster::start(Key::File(new.clone()), "");
+    other.install().await?;
+    let theirs = other.sql().await?;
+    let fingerprint = create(&theirs, "two").await?;
+    let row = theirs
+        .rows("SELECT id, value_encrypted FROM control_plane.secrets", &[])
+        .await?;
+    let (id, message): (uuid::Uuid, Vec<u8>) = (row[0].get(0), row[0].get(1));
+    sql.run("INSERT INTO control_plane.secret_names VALUES ('p', 'two', 1)")
+        .await?;
+    sql.rows(
+        "INSERT INTO control_plane.secrets (id, chain_id, project_id, name, value_encrypted, key_fingerprint, created_by)
+         VALUES ($1, $1, 'p', 'two', $2, $3, 'x')",
+        &[&id, &message, &fingerprint],
+    )
+    .await?;
+    let refused = sql
+        .refused("SELECT control_plane.get_secret_by_name('p', 'two')", &[])
+        .await;
+    assert_eq!(refused.state, "PT503");
+    file.write(&new);
+    assert_eq!(read(&sql, "two").await?, "value of two");
+    assert_eq!(primary(&sql).await?, first);
+    assert_eq!(create(&sql, "three").await?, first);
+    assert_eq!(read(&sql, "one").await?, "value of one");
     Ok(())
 }
 

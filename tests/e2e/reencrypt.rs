@@ -1,6 +1,6 @@
 //! Changing the key while everybody works.
 
-use pg_secrets_tests::{Home, Key, Proof, Session, TestApp, companion_binary, eventually};
+use pg_secrets_tests::{Cluster, Home, Key, Proof, Session, TestApp, companion_binary, eventually};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -125,7 +125,10 @@ async fn a_key_is_changed_under_load_by_a_process_that_is_killed_half_way() -> P
     let ended = reencrypt(&app).wait_with_output()?;
     let said = String::from_utf8(ended.stderr)?;
     assert!(ended.status.success(), "{said}");
-    assert!(said.contains("control_plane.pgp_keys()"), "{said}");
+    assert!(
+        said.contains(&format!("Needed by nothing any more: {under_a}")),
+        "{said}"
+    );
     let before = reads.load(Ordering::Relaxed);
     eventually("more reads", || async {
         (reads.load(Ordering::Relaxed) > before + 100).then_some(())
@@ -251,6 +254,43 @@ async fn what_cannot_be_decrypted_is_left_as_it_is_named_and_does_not_stop_the_r
     let said = String::from_utf8(ended.stderr)?;
     assert!(!ended.status.success(), "{said}");
     assert!(said.contains("2 cannot be decrypted"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_that_names_another_key_than_its_message_is_reported() -> Proof {
+    let (a, b) = (Key::generate("rfc9580"), Key::generate("rfc9580"));
+    let cluster = Cluster::start(Key::File(format!("{a}{b}")), "");
+    cluster.install().await?;
+    let sql = cluster.sql().await?;
+    sql.run(
+        "SELECT control_plane.create_secret('p', 'n' || i, 'v') FROM generate_series(1, 3) AS i",
+    )
+    .await?;
+    let none = sql.rows("SELECT * FROM control_plane.verify_secrets()", &[]);
+    assert!(none.await?.is_empty());
+    sql.run(
+        r#"UPDATE control_plane.secrets SET key_fingerprint =
+             (SELECT fingerprint FROM control_plane.pgp_keys() WHERE NOT "primary")
+           WHERE name = 'n2'"#,
+    )
+    .await?;
+    let problems: Vec<String> = sql
+        .all(
+            "SELECT s.name || ': ' || f.problem FROM control_plane.verify_secrets() AS f
+             JOIN control_plane.secrets AS s USING (id)",
+            &[],
+        )
+        .await?;
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].starts_with("n2: it is encrypted to key"),
+        "{problems:?}"
+    );
+    let refused = sql
+        .refused_text("UPDATE control_plane.secrets SET key_fingerprint = E'\\x1b[31m'")
+        .await;
+    assert_eq!(refused.state, "23514");
     Ok(())
 }
 

@@ -52,7 +52,11 @@ fn a_missing_key_is_named_beside_those_that_are_there() {
     let (own, other) = (keyring(), keyring());
     let needed = own.primary_fingerprint();
     let version = version(Some(needed));
-    let message = Some(own.seal(version.id, b"a value").unwrap().message);
+    let message = Some(
+        own.seal(Place::version(version.id), b"a value")
+            .unwrap()
+            .message,
+    );
     let found = Found { version, message };
     let error = decrypt(&other, Path::new("k"), &found).unwrap_err();
     let told = error.to_string();
@@ -67,7 +71,12 @@ fn a_message_of_another_row_is_refused() {
     let other = Uuid::from_bytes([8; 16]);
     let found = Found {
         version: version(Some(keyring.primary_fingerprint())),
-        message: Some(keyring.seal(other, b"a value").unwrap().message),
+        message: Some(
+            keyring
+                .seal(Place::version(other), b"a value")
+                .unwrap()
+                .message,
+        ),
     };
     let error = decrypt(&keyring, Path::new("k"), &found).unwrap_err();
     let told = error.to_string();

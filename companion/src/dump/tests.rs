@@ -118,6 +118,36 @@ fn what_only_looks_like_the_table_is_passed_over() {
 }
 
 #[test]
+fn a_table_whose_name_spans_lines_hides_nothing_and_passes_for_nothing() {
+    let decoy = HEADER.trim_end().replace(", ", ",\t");
+    for planted in [
+        "it's open\n".to_owned(),
+        "$tag$\n".to_owned(),
+        format!(
+            "{decoy}\n{}",
+            row(1, "decoy", "\\N", "f", ["planted", "\\N"])
+        ),
+    ] {
+        let text = [
+            "COPY public.\"a\nb\" (t) FROM stdin;\n",
+            &planted,
+            "\\.\n\n",
+            HEADER,
+            &plain(1, "ours"),
+            "\\.\n",
+        ]
+        .concat();
+        assert_eq!(found(&text), ["ours"], "{planted}");
+    }
+}
+
+#[test]
+fn a_row_of_too_many_fields_is_none() {
+    let text = format!("{HEADER}{}\n\\.\n", "\t".repeat(1 << 20));
+    assert!(matches!(names(&text).1, Some(DumpError::Row(2))));
+}
+
+#[test]
 fn every_block_of_the_table_is_read() {
     let text = format!(
         "{HEADER}\\.\n{HEADER}{}\\.\nSELECT 1;\n{HEADER}{}\\.\n",

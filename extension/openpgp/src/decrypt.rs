@@ -4,15 +4,17 @@
 //! Nothing of them is trusted: the work that a message may ask for is bounded, in memory by the
 //! limit of the caller, in time by what is accepted of password-based keys.
 
+use crate::binding::Place;
 use crate::keyring::{Keyring, SecretKeys};
 use crate::open::{NoKey, panic_is, try_keys};
+use crate::packets::Packets;
 use crate::seal::{SealError, Sealed};
 use sequoia_openpgp::crypto::{Password, S2K, SessionKey};
-use sequoia_openpgp::packet::{PKESK, SKESK};
-use sequoia_openpgp::parse::Parse;
+use sequoia_openpgp::packet::{PKESK, Packet, SKESK};
 use sequoia_openpgp::parse::stream::{
     DecryptionHelper, DecryptorBuilder, MessageLayer, MessageStructure, VerificationHelper,
 };
+use sequoia_openpgp::parse::{PacketParser, Parse};
 use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::types::SymmetricAlgorithm;
 use sequoia_openpgp::{Cert, KeyHandle, Result as PgpResult};
@@ -45,6 +47,15 @@ pub enum DecryptError {
     TooLong(usize),
 }
 
+/// What was decrypted.
+#[derive(Debug)]
+pub struct Decrypted {
+    /// The plaintext.
+    pub value: Zeroizing<Vec<u8>>,
+    /// Where the message belongs, if it is one that the server itself sealed for a row.
+    pub place: Option<Place>,
+}
+
 impl Keyring {
     /// Encrypts `value` to the primary key, bound to no row: as a value of a secret it is refused.
     ///
@@ -61,11 +72,7 @@ impl SecretKeys {
     ///
     /// # Errors
     /// See [`DecryptError`].
-    pub fn decrypt(
-        &self,
-        message: &[u8],
-        limit: usize,
-    ) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
+    pub fn decrypt(&self, message: &[u8], limit: usize) -> Result<Decrypted, DecryptError> {
         let policy = StandardPolicy::new();
         read(message, limit, &policy, Secret::Keys(self))
     }
@@ -91,7 +98,8 @@ pub fn decrypt_with_password(
     ] {
         policy.accept_symmetric_algo(cipher);
     }
-    read(message, limit, &policy, Secret::Password(password))
+    let decrypted = read(message, limit, &policy, Secret::Password(password))?;
+    Ok(decrypted.value)
 }
 
 fn read(
@@ -99,7 +107,7 @@ fn read(
     limit: usize,
     policy: &StandardPolicy<'_>,
     secret: Secret<'_>,
-) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
+) -> Result<Decrypted, DecryptError> {
     panic_is(DecryptError::Malformed, || {
         read_message(message, limit, policy, secret)
     })
@@ -110,7 +118,7 @@ fn read_message(
     limit: usize,
     policy: &StandardPolicy<'_>,
     secret: Secret<'_>,
-) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
+) -> Result<Decrypted, DecryptError> {
     // The binary form alone: text would be searched for ASCII armor.
     if message.first().is_none_or(|byte| byte & 0x80 == 0) {
         return Err(DecryptError::Malformed);
@@ -122,7 +130,7 @@ fn read_message(
     let mut decryptor = DecryptorBuilder::from_bytes(message)
         .map_err(|_| DecryptError::Malformed)?
         .buffer_size(limit.max(LEAST_BUFFER))
-        .with_policy(policy, None, Helper(secret))
+        .with_policy(policy, None, Helper::new(secret))
         .map_err(|error| {
             if error.downcast_ref::<NoKey>().is_some() {
                 DecryptError::NoKey
@@ -140,11 +148,11 @@ fn read_message(
     if value.len() > limit {
         return Err(DecryptError::TooLong(limit));
     }
-    if decryptor.message_processed() {
-        Ok(value)
-    } else {
-        Err(DecryptError::Malformed)
+    if !decryptor.message_processed() {
+        return Err(DecryptError::Malformed);
     }
+    let place = decryptor.into_helper().place_of(&value);
+    Ok(Decrypted { value, place })
 }
 
 #[derive(Debug, Error)]
@@ -157,9 +165,46 @@ enum Secret<'s> {
     Password(&'s [u8]),
 }
 
-struct Helper<'s>(Secret<'s>);
+struct Helper<'s> {
+    secret: Secret<'s>,
+    /// The key that opened the message, by its place in the keyring.
+    used: Option<usize>,
+    file_name: Option<Zeroizing<Vec<u8>>>,
+    packets: Packets,
+}
+
+impl<'s> Helper<'s> {
+    fn new(secret: Secret<'s>) -> Self {
+        Self {
+            secret,
+            used: None,
+            file_name: None,
+            packets: Packets::default(),
+        }
+    }
+
+    fn place_of(&self, value: &[u8]) -> Option<Place> {
+        let Secret::Keys(secret_keys) = self.secret else {
+            return None;
+        };
+        let binding = &secret_keys.keys[self.used?].binding;
+        let name = self.file_name.as_deref()?;
+        let places = Place::named(name)?;
+        places
+            .into_iter()
+            .find(|place| binding.matches(name, *place, value))
+    }
+}
 
 impl VerificationHelper for Helper<'_> {
+    fn inspect(&mut self, parser: &PacketParser<'_>) -> PgpResult<()> {
+        self.packets.take(&parser.packet, true)?;
+        if let Packet::Literal(literal) = &parser.packet {
+            self.file_name = literal.filename().map(|name| Zeroizing::new(name.to_vec()));
+        }
+        Ok(())
+    }
+
     fn get_certs(&mut self, _ids: &[KeyHandle]) -> PgpResult<Vec<Cert>> {
         Ok(Vec::new())
     }
@@ -187,11 +232,14 @@ impl DecryptionHelper for Helper<'_> {
         algorithm: Option<SymmetricAlgorithm>,
         decrypt: &mut dyn FnMut(Option<SymmetricAlgorithm>, &SessionKey) -> bool,
     ) -> PgpResult<Option<Cert>> {
-        match self.0 {
+        match self.secret {
             Secret::Keys(secret_keys) => {
                 let tried = try_keys(&secret_keys.keys, pkesks, algorithm, decrypt)?;
                 match tried.by {
-                    Some(_) => Ok(None),
+                    Some(known) => {
+                        self.used = Some(known.key);
+                        Ok(None)
+                    }
                     None => Err(tried.reason()),
                 }
             }

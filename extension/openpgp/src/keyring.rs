@@ -1,10 +1,10 @@
 //! The secret keys that the server holds.
 
-use crate::binding::BindingKey;
+use crate::binding::{BindingKey, Place};
 use crate::material;
 use crate::open::panic_is;
 use sequoia_openpgp::cert::{Cert, Preferences};
-use sequoia_openpgp::crypto::Password;
+use sequoia_openpgp::crypto::{Password, S2K};
 use sequoia_openpgp::packet::Key;
 use sequoia_openpgp::packet::key::{PublicParts, SecretKeyMaterial, SecretParts, UnspecifiedRole};
 use sequoia_openpgp::policy::StandardPolicy;
@@ -22,6 +22,14 @@ pub enum KeyError {
     /// Neither ASCII armor nor base64 nor a binary OpenPGP key.
     #[error("it is not an OpenPGP key: neither ASCII armor nor base64 of the binary form")]
     Unreadable,
+    /// Nothing at all.
+    #[error("it is empty")]
+    Empty,
+    /// One of several armored keys, counted from 1, is damaged.
+    #[error(
+        "block {0} of it is damaged: it begins as a key in ASCII armor, and cannot be read to its end"
+    )]
+    DamagedBlock(usize),
     /// A certificate without its secret part.
     #[error("key {0} is a public key only; the secret key is needed (gpg --export-secret-keys)")]
     PublicOnly(String),
@@ -31,6 +39,14 @@ pub enum KeyError {
     /// The key is locked, and the passphrase does not open it.
     #[error("the passphrase does not open key {0}")]
     PassphraseWrong(String),
+    /// Unlocking would take more memory or time than a server may spend on it.
+    #[error(
+        "key {0} is locked by Argon2 with more than 64 MB or 4 passes; lock it anew with less, or by an iterated hash as gpg does"
+    )]
+    LockedTooHard(String),
+    /// More keys than anybody needs.
+    #[error("there are more than {MOST_KEYS} keys in it")]
+    TooMany,
     /// The key's validity is over.
     #[error("key {0} has expired; extend its validity or put another key first")]
     Expired(String),
@@ -48,10 +64,21 @@ pub enum KeyError {
     Generate(String),
 }
 
+/// How many keys are read; one that is locked takes a tenth of a second.
+const MOST_KEYS: usize = 100;
+
+/// How many passes of Argon2 a locked key may ask for.
+const MOST_PASSES: u8 = 4;
+
+/// How much memory, as the power of two of kibibytes: 64 MiB.
+const MOST_MEMORY: u8 = 16;
+
 /// A secret key that can open messages, with what derives from it.
 pub(crate) struct DecryptionKey {
     pub(crate) key: Key<SecretParts, UnspecifiedRole>,
     pub(crate) binding: BindingKey,
+    /// The certificate's fingerprint.
+    pub(crate) fingerprint: String,
 }
 
 /// What sealing needs to know of the primary key.
@@ -139,6 +166,9 @@ impl SecretKeys {
                 None => without = without.or_else(|| Some(cert.fingerprint().to_hex())),
             }
             keys.extend(unlocked);
+            if keys.len() > MOST_KEYS {
+                return Err(KeyError::TooMany);
+            }
         }
         match without {
             Some(fingerprint) if keys.is_empty() => Err(KeyError::CannotEncrypt(fingerprint)),
@@ -182,10 +212,10 @@ impl Keyring {
     }
 
     fn check_primary(&self) -> Result<(), KeyError> {
-        let row = Uuid::nil();
+        let place = Place::version(Uuid::nil());
         let probe = b"probe";
-        let opens = self.seal(row, probe).is_ok_and(|sealed| {
-            let opened = self.open(row, &sealed.message, probe.len());
+        let opens = self.seal(place, probe).is_ok_and(|sealed| {
+            let opened = self.open(place, &sealed.message, probe.len());
             opened.is_ok_and(|value| value.as_slice() == probe)
         });
         if opens {
@@ -229,7 +259,10 @@ fn unlock(cert: &Cert, passphrase: Option<&[u8]>) -> Result<Vec<DecryptionKey>, 
             continue;
         }
         let mut key = part.key().clone().role_into_unspecified();
-        if matches!(key.secret(), SecretKeyMaterial::Encrypted(_)) {
+        if let SecretKeyMaterial::Encrypted(locked) = key.secret() {
+            if !is_affordable(locked.s2k()) {
+                return Err(KeyError::LockedTooHard(fingerprint));
+            }
             let passphrase =
                 passphrase.ok_or_else(|| KeyError::PassphraseMissing(fingerprint.clone()))?;
             key = key
@@ -238,9 +271,22 @@ fn unlock(cert: &Cert, passphrase: Option<&[u8]>) -> Result<Vec<DecryptionKey>, 
         }
         let binding = BindingKey::derive(&key)
             .ok_or_else(|| KeyError::PassphraseMissing(fingerprint.clone()))?;
-        found.push(DecryptionKey { key, binding });
+        found.push(DecryptionKey {
+            key,
+            binding,
+            fingerprint: fingerprint.clone(),
+        });
     }
     Ok(found)
+}
+
+/// Whether a locked key may be unlocked here: the postmaster does so, and each of its children with a
+/// reload. The key itself says how much that takes (RFC 9580, section 3.7.1).
+fn is_affordable(s2k: &S2K) -> bool {
+    match s2k {
+        S2K::Argon2 { t, m, .. } => *t <= MOST_PASSES && *m <= MOST_MEMORY,
+        _ => true,
+    }
 }
 
 /// What sealing to `cert` needs, or why one must not seal to it now.

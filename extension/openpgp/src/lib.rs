@@ -11,13 +11,15 @@ mod generate;
 mod keyring;
 mod material;
 mod open;
+mod packets;
 mod seal;
 mod session_keys;
 
 pub use armor::{ArmorError, armor, dearmor};
-pub use decrypt::{DecryptError, decrypt_with_password};
+pub use binding::{Place, PlaceKind};
+pub use decrypt::{DecryptError, Decrypted, decrypt_with_password};
 pub use generate::{Profile, generate};
 pub use keyring::{KeyDescription, KeyError, Keyring, SecretKeys};
-pub use open::OpenError;
+pub use open::{OpenError, Opened};
 pub use seal::{SealError, Sealed};
 pub use session_keys::SessionKeys;

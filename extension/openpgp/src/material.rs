@@ -8,35 +8,46 @@ use zeroize::Zeroizing;
 /// Every certificate in `material`, in the order in which they stand there. One that stands there
 /// twice, as after two exports, is one.
 pub(crate) fn parse(material: &[u8]) -> Result<Vec<Cert>, KeyError> {
-    let blocks = match std::str::from_utf8(material) {
-        Ok(text) if text.contains("-----BEGIN PGP") => armor_blocks(text),
-        Ok(text) => vec![decode_base64(text).ok_or(KeyError::Unreadable)?],
-        Err(_) => vec![Zeroizing::new(material.to_vec())],
-    };
-    let mut certs: Vec<Cert> = Vec::new();
-    for block in blocks {
-        let parser = CertParser::from_bytes(block.as_slice()).map_err(|_| KeyError::Unreadable)?;
-        for cert in parser {
-            let cert = cert.map_err(|_| KeyError::Unreadable)?;
-            let same = certs
-                .iter()
-                .position(|known| known.fingerprint() == cert.fingerprint());
-            match same {
-                Some(at) => {
-                    let known = certs.remove(at);
-                    let merged = known
-                        .merge_public_and_secret(cert)
-                        .map_err(|_| KeyError::Unreadable)?;
-                    certs.insert(at, merged);
-                }
-                None => certs.push(cert),
+    let unreadable = |_| KeyError::Unreadable;
+    let mut certs = Vec::new();
+    match std::str::from_utf8(material) {
+        Ok(text) if text.trim().is_empty() => return Err(KeyError::Empty),
+        Ok(text) if text.contains("-----BEGIN PGP") => {
+            for (number, block) in (1..).zip(armor_blocks(text)) {
+                let damaged = |_| KeyError::DamagedBlock(number);
+                add(&mut certs, &block).map_err(damaged)?;
             }
         }
-    }
-    if certs.is_empty() {
-        return Err(KeyError::Unreadable);
+        Ok(text) => {
+            let decoded = decode_base64(text).ok_or(KeyError::Unreadable)?;
+            add(&mut certs, &decoded).map_err(unreadable)?;
+        }
+        Err(_) => add(&mut certs, material).map_err(unreadable)?,
     }
     Ok(certs)
+}
+
+/// Adds the certificates in `block`, of which there must be one at least.
+fn add(certs: &mut Vec<Cert>, block: &[u8]) -> sequoia_openpgp::Result<()> {
+    let mut none = true;
+    for cert in CertParser::from_bytes(block)? {
+        let cert = cert?;
+        none = false;
+        let same = certs
+            .iter()
+            .position(|known| known.fingerprint() == cert.fingerprint());
+        match same {
+            Some(at) => {
+                let known = certs.remove(at);
+                certs.insert(at, known.merge_public_and_secret(cert)?);
+            }
+            None => certs.push(cert),
+        }
+    }
+    if none {
+        return Err(sequoia_openpgp::Error::InvalidArgument("no key".into()).into());
+    }
+    Ok(())
 }
 
 /// Each armored block of a text by itself: a parser stops at the end of the first one.

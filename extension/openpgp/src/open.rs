@@ -1,6 +1,8 @@
 //! From a message back to its value.
 
+use crate::binding::Place;
 use crate::keyring::{DecryptionKey, SecretKeys};
+use crate::packets::Packets;
 use crate::session_keys::{Known, SessionKeys};
 use sequoia_openpgp::crypto::SessionKey;
 use sequoia_openpgp::crypto::mpi::Ciphertext;
@@ -15,7 +17,6 @@ use sequoia_openpgp::{Cert, KeyHandle, Result as PgpResult};
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use thiserror::Error;
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// Why a message was not opened. No variant holds anything of the value.
@@ -35,19 +36,43 @@ pub enum OpenError {
     TooLong(usize),
 }
 
+/// A value, and the key that its message is encrypted to.
+#[derive(Debug)]
+pub struct Opened<'k> {
+    /// The value.
+    pub value: Zeroizing<Vec<u8>>,
+    /// The fingerprint of the key (its certificate's), in upper-case hex.
+    pub fingerprint: &'k str,
+}
+
 impl SecretKeys {
-    /// Opens `message`, which must have been sealed for the row `row`, and gives the value of at
+    /// Opens `message`, which must have been sealed for `place`, and gives the value of at
     /// most `limit` bytes.
     ///
     /// # Errors
     /// See [`OpenError`]; on any of them nothing of the plaintext is given out.
     pub fn open(
         &self,
-        row: Uuid,
+        place: Place,
         message: &[u8],
         limit: usize,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        self.open_again(row, message, limit, &mut SessionKeys::new(0))
+        self.open_again(place, message, limit, &mut SessionKeys::new(0))
+    }
+
+    /// The same, and which key it was.
+    ///
+    /// # Errors
+    /// As [`SecretKeys::open`].
+    pub fn open_telling(
+        &self,
+        place: Place,
+        message: &[u8],
+        limit: usize,
+    ) -> Result<Opened<'_>, OpenError> {
+        panic_is(OpenError::Malformed, || {
+            self.open_message(place, message, limit, &mut SessionKeys::new(0))
+        })
     }
 
     /// The same with the session keys of messages that were opened before; the one of this message
@@ -57,23 +82,24 @@ impl SecretKeys {
     /// As [`SecretKeys::open`].
     pub fn open_again(
         &self,
-        row: Uuid,
+        place: Place,
         message: &[u8],
         limit: usize,
         sessions: &mut SessionKeys,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        panic_is(OpenError::Malformed, || {
-            self.open_message(row, message, limit, sessions)
-        })
+        let opened = panic_is(OpenError::Malformed, || {
+            self.open_message(place, message, limit, sessions)
+        })?;
+        Ok(opened.value)
     }
 
     fn open_message(
         &self,
-        row: Uuid,
+        place: Place,
         message: &[u8],
         limit: usize,
         sessions: &mut SessionKeys,
-    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    ) -> Result<Opened<'_>, OpenError> {
         // Only the binary form lies in a table; text would be searched for ASCII armor.
         if message.first().is_none_or(|byte| byte & 0x80 == 0) {
             return Err(OpenError::Malformed);
@@ -81,11 +107,11 @@ impl SecretKeys {
         let policy = StandardPolicy::new();
         let helper = Helper {
             keys: &self.keys,
-            known: sessions.find(row),
+            known: sessions.find(place),
             used: None,
             learned: None,
-            tried: false,
             file_name: None,
+            packets: Packets::default(),
         };
         let mut decryptor = DecryptorBuilder::from_bytes(message)
             .map_err(|_| OpenError::Malformed)?
@@ -107,13 +133,14 @@ impl SecretKeys {
             return Err(OpenError::Malformed);
         }
         let helper = decryptor.into_helper();
-        let binding = helper.used.map(|key| &self.keys[key].binding);
-        match (binding, helper.file_name) {
-            (Some(binding), Some(name)) if binding.matches(&name, row, &value) => {
+        let used = helper.used.map(|key| &self.keys[key]);
+        match (used, helper.file_name) {
+            (Some(used), Some(name)) if used.binding.matches(&name, place, &value) => {
                 if let Some(learned) = helper.learned {
-                    sessions.keep(row, learned);
+                    sessions.keep(place, learned);
                 }
-                Ok(value)
+                let fingerprint = &used.fingerprint;
+                Ok(Opened { value, fingerprint })
             }
             (Some(_), _) => Err(OpenError::NotBound),
             (None, _) => Err(OpenError::Malformed),
@@ -139,12 +166,13 @@ struct Helper<'k> {
     /// The key that opened the message, by its place in the keyring.
     used: Option<usize>,
     learned: Option<Known>,
-    tried: bool,
     file_name: Option<Zeroizing<Vec<u8>>>,
+    packets: Packets,
 }
 
 impl VerificationHelper for Helper<'_> {
     fn inspect(&mut self, parser: &PacketParser<'_>) -> PgpResult<()> {
+        self.packets.take(&parser.packet, false)?;
         if let Packet::Literal(literal) = &parser.packet {
             self.file_name = literal.filename().map(|name| Zeroizing::new(name.to_vec()));
         }
@@ -181,7 +209,6 @@ impl DecryptionHelper for Helper<'_> {
             return Ok(None);
         }
         let opened = try_keys(self.keys, pkesks, algorithm, decrypt)?;
-        self.tried = opened.tried;
         match opened.by {
             Some(learned) => {
                 self.used = Some(learned.key);

@@ -1,5 +1,6 @@
 //! From a value to its message.
 
+use crate::binding::Place;
 use crate::keyring::Keyring;
 use sequoia_openpgp::Packet;
 use sequoia_openpgp::packet::Literal;
@@ -8,7 +9,6 @@ use sequoia_openpgp::serialize::stream::{Encryptor, Message, Recipient};
 use sequoia_openpgp::types::DataFormat;
 use std::time::{SystemTime, UNIX_EPOCH};
 use thiserror::Error;
-use uuid::Uuid;
 
 /// A message and the key that opens it.
 #[derive(Debug)]
@@ -31,14 +31,14 @@ pub enum SealError {
 }
 
 impl Keyring {
-    /// Seals `value` for the row `row` to the primary key: one public-key packet, one integrity
+    /// Seals `value` for its place to the primary key: one public-key packet, one integrity
     /// protected data packet (SEIPDv2 with AEAD for a version 6 key, RFC 9580 section 5.13.2), in it
     /// one literal packet of the binary format that holds the value and nothing else.
     ///
     /// # Errors
     /// Where the key has expired meanwhile, or the library fails.
-    pub fn seal(&self, row: Uuid, value: &[u8]) -> Result<Sealed, SealError> {
-        self.seal_named(&self.recipient.binding.file_name(row, value), value)
+    pub fn seal(&self, place: Place, value: &[u8]) -> Result<Sealed, SealError> {
+        self.seal_named(&self.recipient.binding.file_name(place, value), value)
     }
 
     /// The same with any file name of the literal packet.

@@ -1,6 +1,7 @@
 //! Session keys of messages that were opened lately, so that opening one again does not repeat the
 //! public-key step, which takes most of the time.
 
+use crate::binding::Place;
 use sequoia_openpgp::crypto::SessionKey;
 use sequoia_openpgp::packet::PKESK;
 use sequoia_openpgp::types::SymmetricAlgorithm;
@@ -51,6 +52,10 @@ impl std::fmt::Debug for SessionKeys {
 }
 
 impl SessionKeys {
+    /// How many one backend of the server keeps: what an application reads over and over, some
+    /// hundred bytes each.
+    pub const PER_BACKEND: usize = 1024;
+
     /// A store of at most `capacity` session keys.
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -69,18 +74,18 @@ impl SessionKeys {
         self.known.is_empty()
     }
 
-    pub(crate) fn find(&mut self, row: Uuid) -> Option<&Known> {
+    pub(crate) fn find(&mut self, place: Place) -> Option<&Known> {
         self.clock += 1;
-        let known = self.known.get_mut(&row)?;
+        let known = self.known.get_mut(&place.id)?;
         known.used = self.clock;
         Some(known)
     }
 
-    pub(crate) fn keep(&mut self, row: Uuid, mut known: Known) {
+    pub(crate) fn keep(&mut self, place: Place, mut known: Known) {
         if self.capacity == 0 {
             return;
         }
-        if self.known.len() >= self.capacity && !self.known.contains_key(&row) {
+        if self.known.len() >= self.capacity && !self.known.contains_key(&place.id) {
             let oldest = self.known.iter().min_by_key(|(_, known)| known.used);
             if let Some(oldest) = oldest.map(|(row, _)| *row) {
                 self.known.remove(&oldest);
@@ -88,6 +93,6 @@ impl SessionKeys {
         }
         self.clock += 1;
         known.used = self.clock;
-        self.known.insert(row, known);
+        self.known.insert(place.id, known);
     }
 }

@@ -1,14 +1,21 @@
 //! Whatever is done to a message, it ends in an error: no panic, nothing given out.
 
-use pg_secrets_openpgp::{Keyring, Profile, SessionKeys, dearmor, decrypt_with_password, generate};
-use sequoia_openpgp::PacketPile;
+use pg_secrets_openpgp::{
+    KeyError, Keyring, Place, Profile, SessionKeys, dearmor, decrypt_with_password, generate,
+};
+use sequoia_openpgp::cert::Cert;
+use sequoia_openpgp::crypto::mpi::SecretKeyChecksum;
 use sequoia_openpgp::crypto::{Password, S2K};
-use sequoia_openpgp::packet::{SKESK, skesk::SKESK4};
+use sequoia_openpgp::packet::key::Encrypted;
+use sequoia_openpgp::packet::{Literal, SKESK, skesk::SKESK4};
 use sequoia_openpgp::parse::Parse;
-use sequoia_openpgp::serialize::MarshalInto;
-use sequoia_openpgp::serialize::stream::{Encryptor, LiteralWriter, Message};
-use sequoia_openpgp::types::{HashAlgorithm, SymmetricAlgorithm};
+use sequoia_openpgp::policy::StandardPolicy;
+use sequoia_openpgp::serialize::stream::{Compressor, Encryptor, LiteralWriter, Message};
+use sequoia_openpgp::serialize::{Marshal, MarshalInto};
+use sequoia_openpgp::types::{DataFormat, HashAlgorithm, SymmetricAlgorithm};
+use sequoia_openpgp::{Packet, PacketPile};
 use std::io::Write;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 const LIMIT: usize = 1000;
@@ -99,7 +106,7 @@ fn a_thousand_spoilt_messages_of_each_kind_are_refused() {
     for profile in [Profile::Rfc9580, Profile::Rfc4880] {
         let armored = generate(profile, "test").unwrap();
         let keyring = Keyring::parse(armored.as_bytes(), None).unwrap();
-        let row = Uuid::from_u128(1);
+        let row = Place::version(Uuid::from_u128(1));
         let bound = keyring.seal(row, VALUE).unwrap().message;
         let other = keyring.seal(row, VALUE).unwrap().message;
         let unbound = keyring.encrypt(VALUE).unwrap().message;
@@ -143,7 +150,7 @@ fn no_bit_of_a_message_can_be_changed_and_none_of_its_ends_be_missing() {
     for profile in [Profile::Rfc9580, Profile::Rfc4880] {
         let armored = generate(profile, "test").unwrap();
         let keyring = Keyring::parse(armored.as_bytes(), None).unwrap();
-        let row = Uuid::from_u128(1);
+        let row = Place::version(Uuid::from_u128(1));
         let bound = keyring.seal(row, VALUE).unwrap().message;
         let unbound = keyring.encrypt(VALUE).unwrap().message;
         for message in [&bound, &unbound] {
@@ -209,4 +216,87 @@ fn a_message_cannot_order_work_without_end() {
     let body = body.descendants().nth(1).unwrap();
     message.extend(body.to_vec().unwrap());
     assert!(decrypt_with_password(&message, PASSWORD, LIMIT).is_err());
+}
+
+/// Packets without meaning, as the body of a message; compressed `layers` times, before or behind the
+/// value.
+fn flood(recipient: &Cert, layers: usize, before: bool) -> Vec<u8> {
+    let policy = StandardPolicy::new();
+    let recipients = recipient
+        .keys()
+        .with_policy(&policy, None)
+        .for_storage_encryption();
+    let mut bytes = Vec::new();
+    let mut message = Encryptor::for_recipients(Message::new(&mut bytes), recipients)
+        .build()
+        .unwrap();
+    for _ in 0..layers {
+        message = Compressor::new(message).build().unwrap();
+    }
+    let padding = [0xd5, 0x00].repeat(1 << 16);
+    let write = |message: &mut Message<'_>| {
+        for _ in 0..200 {
+            message.write_all(&padding).unwrap();
+        }
+    };
+    if before {
+        write(&mut message);
+    }
+    let mut literal = Literal::new(DataFormat::Binary);
+    literal.set_body(VALUE.to_vec());
+    Packet::from(literal).serialize(&mut message).unwrap();
+    if !before {
+        write(&mut message);
+    }
+    message.finalize().unwrap();
+    bytes
+}
+
+#[test]
+fn a_flood_of_packets_ends_at_the_first_few() {
+    let armored = generate(Profile::Rfc4880, "test").unwrap();
+    let keyring = Keyring::parse(armored.as_bytes(), None).unwrap();
+    let cert = Cert::from_bytes(armored.as_bytes()).unwrap();
+    let row = Place::version(Uuid::from_u128(1));
+    for layers in [1, 2, 3] {
+        for before in [true, false] {
+            let message = flood(&cert, layers, before);
+            let began = Instant::now();
+            assert!(keyring.decrypt(&message, LIMIT).is_err());
+            assert!(keyring.open(row, &message, LIMIT).is_err());
+            let took = began.elapsed();
+            assert!(took < Duration::from_secs(2), "{layers} {before}: {took:?}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_is_locked_at_great_expense_is_refused_before_anything_is_spent() {
+    let armored = generate(Profile::Rfc4880, "test").unwrap();
+    let s2k = S2K::Argon2 {
+        salt: [7; 16],
+        t: 255,
+        p: 1,
+        m: 20,
+    };
+    let locked = Encrypted::new(
+        s2k,
+        SymmetricAlgorithm::AES256,
+        Some(SecretKeyChecksum::SHA1),
+        vec![7; 50].into(),
+    );
+    let pile = PacketPile::from_bytes(armored.as_bytes()).unwrap();
+    let packets = pile.into_children().map(|packet| match packet {
+        Packet::SecretSubkey(key) => {
+            let (own, _) = key.take_secret();
+            Packet::SecretSubkey(own.add_secret(locked.clone().into()).0)
+        }
+        packet => packet,
+    });
+    let key = Cert::from_packets(packets).unwrap();
+    let key = key.as_tsk().to_vec().unwrap();
+    let began = Instant::now();
+    let refused = Keyring::parse(&key, Some(PASSWORD)).unwrap_err();
+    assert!(matches!(refused, KeyError::LockedTooHard(_)), "{refused}");
+    assert!(began.elapsed() < Duration::from_secs(2));
 }

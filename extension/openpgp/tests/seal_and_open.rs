@@ -1,7 +1,7 @@
 //! What is sealed opens again, in its row and with its key alone.
 
 use pg_secrets_openpgp::{
-    KeyError, Keyring, OpenError, Profile, SecretKeys, SessionKeys, generate,
+    KeyError, Keyring, OpenError, Place, Profile, SecretKeys, SessionKeys, generate,
 };
 use sequoia_openpgp::cert::{Cert, CertBuilder};
 use sequoia_openpgp::parse::Parse;
@@ -15,8 +15,8 @@ use uuid::Uuid;
 const LIMIT: usize = 65536;
 const VALUE: &[u8] = b"line one\nline two \xc3\xa9 \n";
 
-fn row(n: u128) -> Uuid {
-    Uuid::from_u128(n)
+fn row(n: u128) -> Place {
+    Place::version(Uuid::from_u128(n))
 }
 
 fn new_keyring(profile: Profile) -> (String, Keyring) {
@@ -60,7 +60,7 @@ fn a_message_made_with_the_public_key_alone_is_refused() {
     let (armored, keyring) = new_keyring(Profile::Rfc9580);
     let cert = Cert::from_bytes(armored.as_bytes()).unwrap();
     let policy = sequoia_openpgp::policy::StandardPolicy::new();
-    for file_name in [String::new(), format!("{}.{}", row(1), "0".repeat(64))] {
+    for file_name in [String::new(), format!("{}.{}", row(1).id, "0".repeat(64))] {
         let mut message = Vec::new();
         let recipients = cert
             .keys()
@@ -144,13 +144,17 @@ fn what_is_no_usable_secret_key_says_why() {
     let public = cert.armored().to_vec().unwrap();
     let reason = |material: &[u8]| Keyring::parse(material, None).unwrap_err();
     assert_eq!(reason(&public), KeyError::PublicOnly(fingerprint));
-    for garbage in [
-        "",
-        "hello",
-        "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n",
-    ] {
-        assert_eq!(reason(garbage.as_bytes()), KeyError::Unreadable);
+    assert_eq!(reason(b"hello"), KeyError::Unreadable);
+    assert_eq!(reason(&[0xff; 40]), KeyError::Unreadable);
+    for nothing in ["", " \n\t\r\n"] {
+        assert_eq!(reason(nothing.as_bytes()), KeyError::Empty);
     }
+    let damaged = "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n";
+    assert_eq!(reason(damaged.as_bytes()), KeyError::DamagedBlock(1));
+    let behind = format!("{armored}{damaged}");
+    assert_eq!(reason(behind.as_bytes()), KeyError::DamagedBlock(2));
+    let cut = format!("{armored}{}", &armored[..armored.len() / 2]);
+    assert_eq!(reason(cut.as_bytes()), KeyError::DamagedBlock(2));
     let expired = CertBuilder::general_purpose(Some("old"))
         .set_creation_time(SystemTime::now() - Duration::from_secs(1000))
         .set_validity_period(Duration::from_secs(10))

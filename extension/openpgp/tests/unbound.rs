@@ -1,7 +1,7 @@
 //! Messages that belong to no row: our own, those of others to our key, and those with a password.
 
 use pg_secrets_openpgp::{
-    DecryptError, Keyring, OpenError, Profile, decrypt_with_password, generate,
+    DecryptError, Keyring, OpenError, Place, Profile, decrypt_with_password, generate,
 };
 use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::crypto::Password;
@@ -52,8 +52,8 @@ fn what_is_encrypted_is_decrypted_and_never_taken_for_a_value() {
         let (_, keyring) = new_key(profile);
         for value in [VALUE, b"", &[7; LIMIT]] {
             let message = keyring.encrypt(value).unwrap().message;
-            assert_eq!(*keyring.decrypt(&message, LIMIT).unwrap(), value);
-            let bound = keyring.open(Uuid::nil(), &message, LIMIT);
+            assert_eq!(*keyring.decrypt(&message, LIMIT).unwrap().value, value);
+            let bound = keyring.open(Place::version(Uuid::nil()), &message, LIMIT);
             assert_eq!(bound.unwrap_err(), OpenError::NotBound);
             // The binary form alone is a message here.
             let armored = pg_secrets_openpgp::armor(&message, &[]).unwrap();
@@ -77,13 +77,13 @@ fn a_message_of_somebody_with_our_public_key_is_decrypted() {
     let mut bytes = Vec::new();
     let message = Encryptor::for_recipients(Message::new(&mut bytes), recipients());
     literal(message.build().unwrap(), VALUE);
-    assert_eq!(*keyring.decrypt(&bytes, LIMIT).unwrap(), VALUE);
+    assert_eq!(*keyring.decrypt(&bytes, LIMIT).unwrap().value, VALUE);
 
     let mut bytes = Vec::new();
     let message = Encryptor::for_recipients(Message::new(&mut bytes), recipients());
     let message = Compressor::new(message.build().unwrap());
     literal(message.build().unwrap(), VALUE);
-    assert_eq!(*keyring.decrypt(&bytes, LIMIT).unwrap(), VALUE);
+    assert_eq!(*keyring.decrypt(&bytes, LIMIT).unwrap().value, VALUE);
 }
 
 #[test]

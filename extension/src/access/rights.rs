@@ -103,6 +103,13 @@ impl Rights {
         Self::read(rows)
     }
 
+    /// The rights of a caller who must be an administrator.
+    pub(crate) fn of_administrator(session: &Session, caller: &Caller) -> Result<Self> {
+        let rights = Self::of(session, caller, None)?;
+        rights.require(Permission::Admin)?;
+        Ok(rights)
+    }
+
     fn read(rows: Rows<'_>) -> Result<Self> {
         let mut grants = Vec::new();
         for row in rows.iter() {

@@ -2,7 +2,7 @@
 
 use crate::access::identity::{self, Caller, Request};
 use crate::access::names::{check_identifier, check_service};
-use crate::access::rights::{Permission, Rights};
+use crate::access::rights::Rights;
 use crate::audit::changes;
 use crate::audit::record::Record;
 use crate::backend::answer::Answer;
@@ -45,8 +45,7 @@ pub(crate) fn create_token<'s>(
     if expires_at.is_some_and(|end| end <= id::now()) {
         return Err(Error::bad_input("expires_at is over already"));
     }
-    let rights = Rights::of(session, caller, None)?;
-    rights.require(Permission::Admin)?;
+    let rights = Rights::of_administrator(session, caller)?;
 
     let mut random = Zeroizing::new([0_u8; TOKEN_BYTES]);
     id::randomness(random.as_mut_slice())?;
@@ -83,8 +82,7 @@ pub(crate) fn revoke_token<'s>(
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let token_id = arguments.required_uuid(0, "id")?;
-    let rights = Rights::of(session, caller, None)?;
-    rights.require(Permission::Admin)?;
+    let rights = Rights::of_administrator(session, caller)?;
     let mut record = Record::new("token.revoked");
     record.detail = Some(json!({"token_id": token_id}));
     let _declared = changes::declare(caller, record.by_administrator(rights.is_administrator()));

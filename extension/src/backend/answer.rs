@@ -220,16 +220,22 @@ fn in_upper_context(size: usize, fill: impl FnOnce(&mut [u8])) -> Result<pg_sys:
     }
 }
 
-/// Whether a single answer of `length` bytes would spill: for a function in FROM that returns
+/// Refuses a single answer of `length` bytes that would spill: for a function in FROM that returns
 /// one row, the executor itself keeps that row in a store bounded by work_mem.
-pub(crate) fn single_row_would_spill(length: usize) -> bool {
+pub(crate) fn refuse_spill(length: usize) -> Result<()> {
     // SAFETY: an integer that only this backend changes.
     let work_mem_kb = unsafe { pg_sys::work_mem };
     let limit = usize::try_from(work_mem_kb)
         .unwrap_or(0)
         .saturating_mul(1024);
     // Twice, and some more, for the row's other columns and the copies on the way.
-    length.saturating_mul(2).saturating_add(16 << 10) > limit
+    if length.saturating_mul(2).saturating_add(16 << 10) <= limit {
+        return Ok(());
+    }
+    Err(Error::unprocessable(
+        "with this work_mem Postgres might write the value to a temporary file",
+    )
+    .with_hint("Raise work_mem, for instance with SET work_mem = '4MB'."))
 }
 
 const _: () = assert!(SET_LIMIT / 1024 < TUPLESTORE_KB as usize / 2);

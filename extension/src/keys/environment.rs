@@ -3,9 +3,9 @@
 //! are read, so that no program that the server starts inherits them.
 #![allow(unsafe_code)]
 
-use crate::keys::Reason;
 use crate::keys::file::read_bounded;
 use crate::keys::passphrase::Passphrase;
+use crate::keys::reason::Reason;
 use pg_secrets_openpgp::Keyring;
 use std::ffi::CStr;
 use std::ops::Range;
@@ -46,18 +46,19 @@ fn parse(
             (material, format!("PG_SECRETS_KEY_FILE ({path})"))
         }
         (Some(_), Some(_)) => {
-            return Err("both PG_SECRETS_KEY and PG_SECRETS_KEY_FILE are set; set one".to_owned());
+            return Err(Reason::new(
+                "both PG_SECRETS_KEY and PG_SECRETS_KEY_FILE are set; set one",
+            ));
         }
         (None, None) => {
-            return Err(
-                "pg_secrets.key_file is not set, and neither PG_SECRETS_KEY nor PG_SECRETS_KEY_FILE is set in the environment of the server"
-                    .to_owned(),
-            );
+            return Err(Reason::new(
+                "pg_secrets.key_file is not set, and neither PG_SECRETS_KEY nor PG_SECRETS_KEY_FILE is set in the environment of the server",
+            ));
         }
     };
     let passphrase = passphrase.read()?;
     Keyring::parse(&material, passphrase.as_deref().map(Vec::as_slice))
-        .map_err(|error| format!("the key in {from} cannot be used: {error}"))
+        .map_err(|error| Reason::unusable(&from, &error))
 }
 
 /// Erases the variables where the kernel shows them, as /proc/PID/environ: the memory that the

@@ -6,9 +6,9 @@
 //! A file that cannot be used is refused: the keys stay as they are, and the postmaster logs why.
 #![allow(unsafe_code)]
 
-use crate::keys::Reason;
-use crate::keys::file::read_bounded;
-use crate::keys::keyring::{self, FromFile};
+use crate::keys::file::{is_open_to_all, read_bounded};
+use crate::keys::keyring::{self, FromFile, Held};
+use crate::keys::reason::Reason;
 use crate::{gucs, preload};
 use pg_secrets_openpgp::Keyring;
 use pgrx::pg_sys;
@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 const SETTING: &str = "pg_secrets.key_file";
 
@@ -46,9 +47,10 @@ fn check(path: &str) -> Result<Checked, Reason> {
         return Ok(Checked::Unchanged);
     }
     let keyring = Keyring::parse(&material, passphrase.as_deref().map(Vec::as_slice))
-        .map_err(|error| format!("the key in {SETTING} ({path}) cannot be used: {error}"))?;
+        .map_err(|error| Reason::unusable(&format_args!("{SETTING} ({path})"), &error))?;
     Ok(Checked::New(FromFile {
         slot: keyring::hold(Ok(keyring)),
+        path: path.to_owned(),
         digest: Some(digest),
     }))
 }
@@ -61,16 +63,36 @@ fn assign(checked: Checked) {
     }
 }
 
-/// Reads the file again, where another process may know more of it than this one does; whether that
-/// brought other keys.
-pub(super) fn read_again() -> bool {
+/// Reads the file again, where another process may know more of it than this one does; what it holds,
+/// if that is something new. The keys of this process stay as they are.
+pub(super) fn read_again() -> Option<Rc<Held>> {
     match check(&gucs::key_file()) {
-        Ok(new @ Checked::New(_)) => {
-            assign(new);
-            true
-        }
-        _ => false,
+        Ok(Checked::New(file)) => file.slot.ok(),
+        _ => None,
     }
+}
+
+/// What the log says of new keys: once, from the first process of the server.
+fn telling(checked: &Checked) -> Option<String> {
+    // SAFETY: reads the process's own state.
+    if unsafe { pg_sys::MyProcPid != pg_sys::PostmasterPid } {
+        return None;
+    }
+    let Checked::New(file) = checked else {
+        return None;
+    };
+    let held = file.slot.as_ref().ok()?;
+    let path = &file.path;
+    let count = held.keyring().keys().len();
+    let primary = held.keyring().primary_fingerprint();
+    let warning = if is_open_to_all(path) {
+        "; every account of this machine can read that file: chmod 600"
+    } else {
+        ""
+    };
+    Some(format!(
+        "pg_secrets has {count} key(s) from {path}; {primary} is the primary one{warning}"
+    ))
 }
 
 /// The check hook. It never raises, and a panic ends in a refusal.
@@ -108,6 +130,7 @@ pub(crate) unsafe extern "C-unwind" fn check_hook(
             Err(reason) if preload::in_progress() => {
                 CHECKED.set(Some(Checked::New(FromFile {
                     slot: keyring::hold(Err(reason)),
+                    path,
                     digest: None,
                 })));
                 true
@@ -130,21 +153,26 @@ pub(crate) unsafe extern "C-unwind" fn assign_hook(_value: *const c_char, _extra
     // The hook may not raise; a panic leaves the keys as they are.
     let _ = catch_unwind(|| {
         if let Some(checked) = CHECKED.take() {
+            let told = telling(&checked);
             assign(checked);
+            if let Some(told) = told {
+                pgrx::log!("{told}");
+            }
         }
     });
 }
 
 /// Gives Postgres the texts of its message about a refused value.
-fn explain(reason: &str) {
-    let message = format!("the keys of pg_secrets stay as they are: {reason}");
+fn explain(reason: &Reason) {
+    let message = format!("the keys of pg_secrets stay as they are: {}", reason.text);
+    let hint = reason.hint.unwrap_or(
+        "Mend the file, or let pg_secrets.key_file name another one, and reload the server again.",
+    );
     // SAFETY: what the macros GUC_check_errmsg and GUC_check_errhint set: texts in the memory that
     // is reset once the message is out.
     unsafe {
         pg_sys::GUC_check_errmsg_string = in_error_context(&message);
-        pg_sys::GUC_check_errhint_string = in_error_context(
-            "Mend the file, or let pg_secrets.key_file name another one, and reload the server again.",
-        );
+        pg_sys::GUC_check_errhint_string = in_error_context(hint);
     }
 }
 

@@ -4,16 +4,12 @@
 
 use crate::error::{Error, Result};
 use crate::keys::passphrase::Passphrase;
-use crate::keys::{Reason, environment, key_file};
-use pg_secrets_openpgp::{Keyring, OpenError, SealError, Sealed, SessionKeys};
+use crate::keys::reason::Reason;
+use crate::keys::{environment, key_file};
+use pg_secrets_openpgp::{Keyring, OpenError, Place, PlaceKind, SealError, Sealed, SessionKeys};
 use std::cell::RefCell;
 use std::rc::Rc;
-use uuid::Uuid;
 use zeroize::Zeroizing;
-
-/// How many session keys a backend keeps: what an application reads over and over, some hundred
-/// bytes each.
-const SESSION_KEYS: usize = 1024;
 
 /// A keyring with the session keys of what it opened. They go when it goes.
 pub(crate) struct Held {
@@ -22,11 +18,12 @@ pub(crate) struct Held {
 }
 
 /// The keyring, or why there is none.
-pub(super) type Slot = std::result::Result<Rc<Held>, Rc<str>>;
+pub(super) type Slot = std::result::Result<Rc<Held>, Rc<Reason>>;
 
 /// What came from pg_secrets.key_file.
 pub(super) struct FromFile {
     pub(super) slot: Slot,
+    pub(super) path: String,
     /// The SHA-256 of what was parsed, so that a reload that changes nothing parses nothing. `None`
     /// where nothing could be.
     pub(super) digest: Option<[u8; 32]>,
@@ -61,9 +58,9 @@ pub(super) fn hold(keyring: std::result::Result<Keyring, Reason>) -> Slot {
     match keyring {
         Ok(keyring) => Ok(Rc::new(Held {
             keyring,
-            sessions: RefCell::new(SessionKeys::new(SESSION_KEYS)),
+            sessions: RefCell::new(SessionKeys::new(SessionKeys::PER_BACKEND)),
         })),
-        Err(reason) => Err(reason.into()),
+        Err(reason) => Err(Rc::new(reason)),
     }
 }
 
@@ -100,19 +97,22 @@ fn current() -> Option<Slot> {
 }
 
 /// Why there is no keyring, for the server's log.
-pub(crate) fn why_none() -> Option<Rc<str>> {
-    current().and_then(std::result::Result::err)
+pub(crate) fn why_none() -> Option<String> {
+    let reason = current().and_then(std::result::Result::err)?;
+    Some(reason.text.clone())
 }
+
+const WITHOUT_KEY: &str = "Set pg_secrets.key_file in postgresql.conf to a file with an OpenPGP secret key (pg-secrets keygen --output FILE makes one) and reload the server, or set PG_SECRETS_KEY_FILE in its environment and restart it.";
 
 /// The keyring, or the error that says what to do to have one. Asked for at the beginning of every
 /// function that needs it: nothing is ever written unencrypted.
 pub(crate) fn require() -> Result<Rc<Held>> {
     match current() {
         Some(Ok(held)) => Ok(held),
-        Some(Err(reason)) => Err(Error::unavailable(format!("pg_secrets has no key: {reason}"))
-            .with_hint(
-                "Set pg_secrets.key_file in postgresql.conf to a file with an OpenPGP secret key (pg-secrets keygen --output FILE makes one) and reload the server, or set PG_SECRETS_KEY_FILE in its environment and restart it.",
-            )),
+        Some(Err(reason)) => {
+            let said = format!("pg_secrets has no key: {}", reason.text);
+            Err(Error::unavailable(said).with_hint(reason.hint.unwrap_or(WITHOUT_KEY)))
+        }
         None => Err(Error::internal("the keyring was not loaded")),
     }
 }
@@ -123,22 +123,29 @@ impl Held {
         &self.keyring
     }
 
+    /// Whether it has the key with this fingerprint.
+    fn has(&self, fingerprint: &str) -> bool {
+        let mut keys = self.keyring.keys().iter();
+        keys.any(|key| key.fingerprint == fingerprint)
+    }
+
     fn open(
         &self,
-        row: Uuid,
+        place: Place,
         message: &[u8],
         limit: usize,
     ) -> std::result::Result<Zeroizing<Vec<u8>>, OpenError> {
         let mut sessions = self.sessions.borrow_mut();
-        self.keyring.open_again(row, message, limit, &mut sessions)
+        self.keyring
+            .open_again(place, message, limit, &mut sessions)
     }
 }
 
-/// Seals a value for the row with this id.
-pub(crate) fn seal(row: Uuid, value: &[u8]) -> Result<Sealed> {
+/// Seals a value for its place.
+pub(crate) fn seal(place: Place, value: &[u8]) -> Result<Sealed> {
     require()?
         .keyring
-        .seal(row, value)
+        .seal(place, value)
         .map_err(|error| cannot_seal(&error))
 }
 
@@ -153,30 +160,46 @@ pub(super) fn cannot_seal(error: &SealError) -> Error {
     Error::unavailable(format!("pg_secrets cannot encrypt: {error}")).with_hint(hint)
 }
 
-/// Opens the message of the row with this id. `fingerprint` is the key that it was sealed to.
+/// Opens the message of a place. `fingerprint` is the key that it was sealed to, as its row says.
 pub(crate) fn open(
-    row: Uuid,
+    place: Place,
     message: &[u8],
     limit: usize,
     fingerprint: &str,
 ) -> Result<Zeroizing<Vec<u8>>> {
-    let mut opened = require()?.open(row, message, limit);
+    let held = require()?;
+    let mut opened = held.open(place, message, limit);
     // Another session may have sealed it to a key that came with a reload that this one, in the
-    // middle of a statement, has not heard of yet.
-    if opened == Err(OpenError::NoKey) && key_file::read_again() {
-        opened = require()?.open(row, message, limit);
+    // middle of a statement, has not heard of yet. What the file holds now opens this one message;
+    // which keys the session has is a matter of the reload alone.
+    if opened == Err(OpenError::NoKey)
+        && let Some(newer) = key_file::read_again()
+    {
+        opened = newer.open(place, message, limit);
     }
-    opened.map_err(|error| match error {
+    opened.map_err(|error| cannot_open(&held, place, fingerprint, &error))
+}
+
+fn cannot_open(held: &Held, place: Place, fingerprint: &str, error: &OpenError) -> Error {
+    let what = match place.kind {
+        PlaceKind::Version => format!("version {}", place.id),
+        PlaceKind::Endpoint => format!("the signing secret of endpoint {}", place.id),
+    };
+    match error {
+        OpenError::NoKey if held.has(fingerprint) => Error::unavailable(format!(
+            "{what} is said to be encrypted to key {fingerprint}, but no part of that key on this server opens it"
+        ))
+        .with_hint("Another part of that key was removed from pg_secrets.key_file (put the whole key back, and reload the server), or somebody changed the table past the functions of pg_secrets."),
         OpenError::NoKey => Error::unavailable(format!(
-            "version {row} is encrypted to key {fingerprint}, which this server does not have"
+            "{what} is encrypted to key {fingerprint}, which this server does not have"
         ))
         .with_hint("Add that key to pg_secrets.key_file, behind the primary one, and reload the server (or to PG_SECRETS_KEY_FILE, and restart it)."),
         OpenError::Malformed | OpenError::NotBound => Error::unprocessable(format!(
-            "the stored value of version {row} is not what this server wrote there: {error}"
+            "what is stored as {what} is not what this server wrote there: {error}"
         ))
         .with_hint("Somebody changed the table past the functions of pg_secrets; restore the row from a backup."),
-        OpenError::TooLong(_) => Error::too_large(format!(
-            "the value of version {row} is longer than this server reads"
-        )),
-    })
+        OpenError::TooLong(_) => {
+            Error::too_large(format!("{what} is longer than this server reads"))
+        }
+    }
 }

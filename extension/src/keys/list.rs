@@ -1,7 +1,7 @@
 //! pgp_keys: which keys there are, and which are still needed.
 
 use crate::access::identity::Caller;
-use crate::access::rights::{Permission, Rights};
+use crate::access::rights::Rights;
 use crate::backend::answer::Answer;
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
@@ -20,7 +20,7 @@ pub(crate) fn pgp_keys<'s>(
     caller: &Caller,
     _arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
-    Rights::of(session, caller, None)?.require(Permission::Admin)?;
+    Rights::of_administrator(session, caller)?;
     let held = keyring::require().ok();
     let known = held.as_ref().map_or(&[][..], |held| held.keyring().keys());
     let column = |of: fn(&pg_secrets_openpgp::KeyDescription) -> String| -> Vec<String> {

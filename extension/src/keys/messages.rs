@@ -2,15 +2,16 @@
 //! of pgcrypto know them. What they make is never taken for the value of a secret.
 
 use crate::access::identity::Caller;
-use crate::access::rights::{Permission, Rights};
+use crate::access::rights::Rights;
 use crate::audit::record::{self, Record};
-use crate::backend::answer::Answer;
+use crate::backend::answer::{Answer, refuse_spill};
 use crate::backend::arguments::Arguments;
 use crate::backend::session::Session;
 use crate::error::{Error, Result};
 use crate::gucs;
 use crate::keys::keyring;
-use pg_secrets_openpgp::{ArmorError, DecryptError};
+use crate::lifecycle::version::{self, Version};
+use pg_secrets_openpgp::{ArmorError, DecryptError, Place, PlaceKind};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -27,10 +28,9 @@ fn record_use(
     session: &Session,
     caller: &Caller,
     rights: &Rights,
-    action: &'static str,
+    mut record: Record,
     with: &str,
 ) -> Result<()> {
-    let mut record = Record::new(action);
     record.detail = Some(json!({"with": with}));
     let record = record.by_administrator(rights.is_administrator());
     record::write(session, caller, record)
@@ -42,19 +42,13 @@ pub(crate) fn pgp_encrypt<'s>(
     caller: &Caller,
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
-    let rights = Rights::of(session, caller, None)?;
-    rights.require(Permission::Admin)?;
+    let rights = Rights::of_administrator(session, caller)?;
     let value = arguments.secret(0, "value", gucs::max_value_size())?;
     let held = keyring::require()?;
     let sealed = held.keyring().encrypt(value.as_bytes());
     let sealed = sealed.map_err(|error| keyring::cannot_seal(&error))?;
-    record_use(
-        session,
-        caller,
-        &rights,
-        "pgp.encrypted",
-        &sealed.fingerprint,
-    )?;
+    let record = Record::new("pgp.encrypted");
+    record_use(session, caller, &rights, record, &sealed.fingerprint)?;
     Ok(Answer::Bytes(sealed.message))
 }
 
@@ -65,22 +59,44 @@ pub(crate) fn pgp_decrypt<'s>(
     caller: &Caller,
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
-    let rights = Rights::of(session, caller, None)?;
-    rights.require(Permission::Admin)?;
+    let rights = Rights::of_administrator(session, caller)?;
     let message = arguments.bytes(0, "message", longest_message())?;
     let limit = gucs::max_value_size();
-    let (opened, with) = if arguments.is_null(1) {
+    let mut record = Record::new("pgp.decrypted");
+    let (decrypted, with) = if arguments.is_null(1) {
         let held = keyring::require()?;
-        (held.keyring().decrypt(&message, limit), "key")
+        let decrypted = held.keyring().decrypt(&message, limit);
+        let decrypted = decrypted.map_err(|error| cannot_decrypt(&error))?;
+        if let Some(place) = decrypted.place {
+            name_secret(session, place, &mut record)?;
+        }
+        (decrypted.value, "key")
     } else {
         let password = arguments.secret(1, "password", LONGEST_PASSWORD)?;
         let password = password.as_bytes();
-        let opened = pg_secrets_openpgp::decrypt_with_password(&message, password, limit);
-        (opened, "password")
+        let decrypted = pg_secrets_openpgp::decrypt_with_password(&message, password, limit);
+        let decrypted = decrypted.map_err(|error| cannot_decrypt(&error))?;
+        (decrypted, "password")
     };
-    let text = into_text(opened.map_err(|error| cannot_decrypt(&error))?)?;
-    record_use(session, caller, &rights, "pgp.decrypted", with)?;
+    refuse_spill(decrypted.len())?;
+    let text = into_text(decrypted)?;
+    record_use(session, caller, &rights, record, with)?;
     Ok(Answer::Text(text))
+}
+
+/// Says in the record which secret it was, where the message is one of its values: out of its row, or
+/// out of a backup when the row may be gone.
+fn name_secret(session: &Session, place: Place, record: &mut Record) -> Result<()> {
+    record.secret_id = Some(place.id);
+    if place.kind == PlaceKind::Version
+        && let Some(row) = version::by_id(session, place.id)?
+    {
+        let version = Version::read(&row)?;
+        record.project_id = Some(version.project_id);
+        record.name = Some(version.name);
+        record.version = Some(version.number);
+    }
+    Ok(())
 }
 
 fn cannot_decrypt(error: &DecryptError) -> Error {

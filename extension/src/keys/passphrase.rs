@@ -1,7 +1,7 @@
 //! The passphrase of locked keys, as the environment gave it at the server's start.
 
-use crate::keys::Reason;
 use crate::keys::file::read_bounded;
+use crate::keys::reason::Reason;
 use zeroize::Zeroizing;
 
 /// Where the passphrase comes from.

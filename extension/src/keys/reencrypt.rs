@@ -6,7 +6,7 @@
 //! old one's place.
 
 use crate::access::identity::Caller;
-use crate::access::rights::{Permission, Rights};
+use crate::access::rights::Rights;
 use crate::audit::changes;
 use crate::audit::record::{self, Record};
 use crate::backend::answer::Answer;
@@ -14,18 +14,17 @@ use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Row, Session, Statement};
 use crate::error::{Error, Result};
 use crate::keys::keyring::{self, Held};
-use pg_secrets_openpgp::Sealed;
+use crate::keys::pages::{self, PAGE};
+use pg_secrets_openpgp::{Place, Sealed};
 use serde_json::json;
 use uuid::Uuid;
 
 /// The most that one call re-encrypts.
 const LARGEST_BATCH: i32 = 10_000;
 
-/// How many messages are in memory at once.
-const PAGE: i32 = 32;
-
 /// A table that holds messages.
 struct Table {
+    place: fn(Uuid) -> Place,
     /// `(fingerprint, after, count)`: the next rows with a message to that key, locked.
     page: &'static Statement,
     /// `(id, message, fingerprint)`.
@@ -61,8 +60,7 @@ pub(crate) fn reencrypt_secrets<'s>(
     caller: &Caller,
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
-    let rights = Rights::of(session, caller, None)?;
-    rights.require(Permission::Admin)?;
+    let rights = Rights::of_administrator(session, caller)?;
     let batch = arguments.integer(0).ok_or_else(|| Error::null("batch"))?;
     if !(1..=LARGEST_BATCH).contains(&batch) {
         return Err(Error::bad_input("batch must be 1 to 10000"));
@@ -71,10 +69,12 @@ pub(crate) fn reencrypt_secrets<'s>(
     let primary = held.keyring().primary_fingerprint();
 
     let versions = Table {
+        place: Place::version,
         page: &VERSIONS,
         replace: &REPLACE_VERSION,
     };
     let endpoints = Table {
+        place: Place::endpoint,
         page: &ENDPOINTS,
         replace: &REPLACE_ENDPOINT,
     };
@@ -104,33 +104,26 @@ fn move_over(session: &Session, held: &Held, table: &Table, batch: i32) -> Resul
     let primary = held.keyring().primary_fingerprint();
     let older = held.keyring().keys().iter();
     for key in older.filter(|key| key.fingerprint != primary) {
-        let mut after = Uuid::nil();
-        while moved < batch {
+        pages::walk(session, |page, after| {
             let count = PAGE.min(batch - moved);
-            // A page's messages are given back with the page.
-            let page = session.nested(|page| {
-                let rows = page.run(
-                    table.page,
-                    &[
-                        Param::Text(Some(&key.fingerprint)),
-                        Param::Uuid(Some(after)),
-                        Param::Integer(Some(count)),
-                    ],
-                )?;
-                let mut last = None;
-                let mut moved = 0;
-                for row in rows.iter() {
-                    last = row.uuid(0);
-                    moved += i32::from(move_row(page, held, table, &row)?);
-                }
-                Ok((last, moved))
-            })?;
-            moved += page.1;
-            match page.0 {
-                Some(last) => after = last,
-                None => break,
+            if count == 0 {
+                return Ok(None);
             }
-        }
+            let rows = page.run(
+                table.page,
+                &[
+                    Param::Text(Some(&key.fingerprint)),
+                    Param::Uuid(Some(after)),
+                    Param::Integer(Some(count)),
+                ],
+            )?;
+            let mut last = None;
+            for row in rows.iter() {
+                last = row.uuid(0);
+                moved += i32::from(move_row(page, held, table, &row)?);
+            }
+            Ok(last)
+        })?;
     }
     Ok(moved)
 }
@@ -140,12 +133,13 @@ fn move_row(session: &Session, held: &Held, table: &Table, row: &Row<'_>) -> Res
     let missing = || Error::internal("a row without id or message");
     let id = row.uuid(0).ok_or_else(missing)?;
     let message = row.bytes(1).ok_or_else(missing)?;
-    let Ok(value) = held.keyring().open(id, &message, message.len()) else {
+    let place = (table.place)(id);
+    let Ok(value) = held.keyring().open(place, &message, message.len()) else {
         return Ok(false);
     };
-    let sealed = held.keyring().seal(id, &value);
+    let sealed = held.keyring().seal(place, &value);
     let sealed: Sealed = sealed.map_err(|error| keyring::cannot_seal(&error))?;
-    let again = held.keyring().open(id, &sealed.message, value.len());
+    let again = held.keyring().open(place, &sealed.message, value.len());
     if !again.is_ok_and(|again| *again == *value) {
         return Err(Error::unavailable(format!(
             "what was encrypted to key {} could not be read again, and was not stored",

@@ -1,18 +1,17 @@
 //! verify_secrets: whether everything that is stored can be read with the keys that are there.
 
 use crate::access::identity::Caller;
-use crate::access::rights::{Permission, Rights};
+use crate::access::rights::Rights;
 use crate::audit::record::{self, Record};
 use crate::backend::answer::{Answer, Composite};
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::keys::keyring::{self, Held};
+use crate::keys::pages::{self, PAGE};
+use pg_secrets_openpgp::{Place, PlaceKind};
 use serde_json::json;
 use uuid::Uuid;
-
-/// How many messages are in memory at once.
-const PAGE: i32 = 32;
 
 static VERSIONS: Statement = Statement::new(
     c"SELECT v.id, v.value_encrypted, v.key_fingerprint FROM control_plane.versions AS v WHERE v.state <> 'destroyed' AND v.id > $1 ORDER BY v.id LIMIT $2",
@@ -24,11 +23,10 @@ static ENDPOINTS: Statement = Statement::new(
 
 static FAILURE: Statement = Statement::new(c"SELECT $1, $2, $3, $4");
 
-/// Something that cannot be read.
+/// Something that cannot be read, or not with the key that its row names.
 struct Failure {
-    id: Uuid,
+    place: Place,
     fingerprint: Option<String>,
-    kind: &'static str,
     problem: String,
 }
 
@@ -38,14 +36,12 @@ pub(crate) fn verify_secrets<'s>(
     caller: &Caller,
     _arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
-    let rights = Rights::of(session, caller, None)?;
-    rights.require(Permission::Admin)?;
+    let rights = Rights::of_administrator(session, caller)?;
     let held = keyring::require()?;
     let mut failures = Vec::new();
     let mut checked = 0;
-    for (kind, statement) in [("version", &VERSIONS), ("endpoint", &ENDPOINTS)] {
-        checked += verify_table(session, &held, kind, statement, &mut failures)?;
-    }
+    checked += verify_table(session, &held, Place::version, &VERSIONS, &mut failures)?;
+    checked += verify_table(session, &held, Place::endpoint, &ENDPOINTS, &mut failures)?;
 
     let mut record = Record::new("secrets.verified");
     record.detail = Some(json!({"checked": checked, "failed": failures.len()}));
@@ -57,9 +53,9 @@ pub(crate) fn verify_secrets<'s>(
         let row = session.run(
             &FAILURE,
             &[
-                Param::Uuid(Some(failure.id)),
+                Param::Uuid(Some(failure.place.id)),
                 Param::Text(failure.fingerprint.as_deref()),
-                Param::Text(Some(failure.kind)),
+                Param::Text(Some(kind(failure.place))),
                 Param::Text(Some(&failure.problem)),
             ],
         )?;
@@ -73,39 +69,53 @@ pub(crate) fn verify_secrets<'s>(
 fn verify_table(
     session: &Session,
     held: &Held,
-    kind: &'static str,
+    place_of: fn(Uuid) -> Place,
     statement: &Statement,
     failures: &mut Vec<Failure>,
 ) -> Result<u64> {
     let mut checked = 0;
-    let mut after = Uuid::nil();
-    loop {
-        // A page's messages are given back with the page.
-        let last = session.nested(|page| {
-            let parameters = [Param::Uuid(Some(after)), Param::Integer(Some(PAGE))];
-            let mut last = None;
-            for row in page.run(statement, &parameters)?.iter() {
-                let id = row.uuid(0).ok_or_else(|| Error::internal("no id"))?;
-                last = Some(id);
-                checked += 1;
-                let problem = match row.bytes(1) {
-                    Some(message) => held.keyring().open(id, &message, message.len()).err(),
-                    None => continue,
-                };
-                if let Some(problem) = problem {
-                    failures.push(Failure {
-                        id,
-                        fingerprint: row.text(2),
-                        kind,
-                        problem: problem.to_string(),
-                    });
-                }
+    pages::walk(session, |page, after| {
+        let parameters = [Param::Uuid(Some(after)), Param::Integer(Some(PAGE))];
+        let mut last = None;
+        for row in page.run(statement, &parameters)?.iter() {
+            let id = row.uuid(0).ok_or_else(|| Error::internal("no id"))?;
+            last = Some(id);
+            checked += 1;
+            let Some(message) = row.bytes(1) else {
+                continue;
+            };
+            let place = place_of(id);
+            let fingerprint = row.text(2);
+            if let Some(problem) = problem(held, place, &message, fingerprint.as_deref()) {
+                failures.push(Failure {
+                    place,
+                    fingerprint,
+                    problem,
+                });
             }
-            Ok(last)
-        })?;
-        match last {
-            Some(last) => after = last,
-            None => return Ok(checked),
         }
+        Ok(last)
+    })?;
+    Ok(checked)
+}
+
+/// What is wrong with a message: whoever takes a key away goes by the fingerprints in the rows, so
+/// they have to be right as well.
+fn problem(held: &Held, place: Place, message: &[u8], recorded: Option<&str>) -> Option<String> {
+    let opened = held.keyring().open_telling(place, message, message.len());
+    match opened {
+        Ok(opened) if recorded == Some(opened.fingerprint) => None,
+        Ok(opened) => Some(format!(
+            "it is encrypted to key {}, and its row names another",
+            opened.fingerprint
+        )),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+fn kind(place: Place) -> &'static str {
+    match place.kind {
+        PlaceKind::Version => "version",
+        PlaceKind::Endpoint => "endpoint",
     }
 }

@@ -14,6 +14,7 @@ use crate::keys::keyring;
 use crate::lifecycle::value;
 use crate::lifecycle::version::{self, NewVersion, Version};
 use crate::outbox::event::{self, Event};
+use pg_secrets_openpgp::Place;
 use serde_json::json;
 
 /// create_secret: the first version of a secret. A name that was deleted begins anew with a chain
@@ -31,7 +32,7 @@ pub(crate) fn create_secret<'s>(
     let value = value::read(arguments, 2)?;
 
     let row_id = id::new()?;
-    let sealed = keyring::seal(row_id, value.as_bytes())?;
+    let sealed = keyring::seal(Place::version(row_id), value.as_bytes())?;
     drop(value);
 
     let mut record = Record::new("secret.created");

@@ -5,12 +5,13 @@ use crate::access::identity::Caller;
 use crate::access::names::check_service;
 use crate::access::rights::{Permission, ReadingService, Rights};
 use crate::audit::reads;
-use crate::backend::answer::{Answer, Composite, SET_LIMIT, single_row_would_spill};
+use crate::backend::answer::{Answer, Composite, SET_LIMIT, refuse_spill};
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Row, Session};
 use crate::error::{Error, Result};
 use crate::keys::keyring;
 use crate::lifecycle::version::{self, State, VALUE_ENCRYPTED, Version};
+use pg_secrets_openpgp::Place;
 use zeroize::Zeroizing;
 
 /// get_secret: exactly the version with this id.
@@ -151,12 +152,7 @@ impl<'c> Reader<'c> {
             return Err(Error::destroyed(current.map(|current| current.id)));
         }
         let value = open(&row, &version)?;
-        if single_row_would_spill(value.len()) {
-            return Err(Error::unprocessable(
-                "with this work_mem Postgres might write the value to a temporary file",
-            )
-            .with_hint("Raise work_mem, for instance with SET work_mem = '4MB'."));
-        }
+        refuse_spill(value.len())?;
         reads::record(
             session,
             self.caller,
@@ -177,7 +173,12 @@ fn open(row: &Row<'_>, version: &Version) -> Result<Zeroizing<Vec<u8>>> {
         .ok_or_else(|| Error::internal("a readable version without its message"))?;
     let fingerprint = version.key_fingerprint.as_deref().unwrap_or("(unknown)");
     // We never compress, so that the value is always shorter than its message.
-    keyring::open(version.id, &message, message.len(), fingerprint)
+    keyring::open(
+        Place::version(version.id),
+        &message,
+        message.len(),
+        fingerprint,
+    )
 }
 
 fn service_argument(arguments: &Arguments<'_>, position: usize) -> Result<Option<String>> {

@@ -15,6 +15,7 @@ use crate::lifecycle::grace;
 use crate::lifecycle::value;
 use crate::lifecycle::version::{self, NewVersion, Version};
 use crate::outbox::event::{self, Event};
+use pg_secrets_openpgp::Place;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -44,7 +45,7 @@ pub(crate) fn rotate_secret<'s>(
 
     // Sealed before the lock is taken: the others of a race wait for the lock, not for this.
     let new_id = id::new()?;
-    let sealed = keyring::seal(new_id, value.as_bytes())?;
+    let sealed = keyring::seal(Place::version(new_id), value.as_bytes())?;
     drop(value);
 
     let old = lock_current(session, caller, &named)?;

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::id;
 use crate::keys::keyring;
 use crate::outbox::event;
+use pg_secrets_openpgp::Place;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -46,7 +47,7 @@ pub(crate) fn create_endpoint<'s>(
     let endpoint_id = id::new()?;
     let secret = pg_secrets_signature::new_secret()
         .map_err(|_| Error::unavailable("the operating system gives no randomness"))?;
-    let sealed = keyring::seal(endpoint_id, secret.as_bytes())?;
+    let sealed = keyring::seal(Place::endpoint(endpoint_id), secret.as_bytes())?;
 
     let mut record = Record::new("endpoint.created");
     record.project_id = Some(project.clone());

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::gucs;
-use crate::keys::dumps;
+use crate::keys::core_dumps;
 use crate::workers::wake;
 use pgrx::bgworkers::{
     BackgroundWorker, BackgroundWorkerBuilder, BackgroundWorkerStatus, BgWorkerStartTime,
@@ -33,7 +33,7 @@ pub(crate) fn register() {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub(crate) extern "C-unwind" fn pgs_launcher_main(_argument: pg_sys::Datum) {
-    dumps::refuse();
+    core_dumps::refuse();
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     // Shared catalogues only: no database is held open by the launcher.
     BackgroundWorker::connect_worker_to_spi(None, None);

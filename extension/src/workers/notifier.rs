@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::gucs;
-use crate::keys::dumps;
+use crate::keys::core_dumps;
 use crate::workers::wake;
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::{Spi, pg_guard, pg_sys};
@@ -16,7 +16,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub(crate) extern "C-unwind" fn pgs_notifier_main(_argument: pg_sys::Datum) {
-    dumps::refuse();
+    core_dumps::refuse();
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     BackgroundWorker::connect_worker_to_spi(Some(&gucs::database()), None);
     wake::become_notifier();
