@@ -20,7 +20,7 @@ const PASSPHRASE: &str = "PG_SECRETS_KEY_PASSPHRASE";
 const PASSPHRASE_FILE: &str = "PG_SECRETS_KEY_PASSPHRASE_FILE";
 
 /// The longest file that is read, in bytes; the server's limit.
-const LONGEST: usize = 1 << 20;
+const LONGEST: usize = 128 << 10;
 
 /// Reads the keys in the file at `path`. They need not be valid any more: nothing is sealed here.
 ///

@@ -190,12 +190,19 @@ impl Session {
             }
         }
         progress.end();
+        // Rows that name another key than the one that opens them are counted under the wrong one.
+        if self.list_failures().await? > 0 {
+            bail!(
+                "everything that could be decrypted is encrypted to the primary key, and the above could not, or is recorded under another key than its own; keep all keys until control_plane.verify_secrets() answers nothing"
+            );
+        }
         advise(total, &self.keys().await?);
         Ok(())
     }
 
+    /// Prints what control_plane.verify_secrets() finds; how many.
     #[allow(clippy::print_stderr)]
-    async fn give_up(&self, left: u64) -> anyhow::Result<()> {
+    async fn list_failures(&self) -> anyhow::Result<usize> {
         let failures = self.rows(FAILURES, &[]).await?;
         for row in failures.iter().take(MOST_LISTED) {
             let column = |at| visible(row.try_get(at).unwrap_or_default());
@@ -207,15 +214,18 @@ impl Session {
                 column(3)
             );
         }
-        if failures.is_empty() {
-            bail!(
+        Ok(failures.len())
+    }
+
+    async fn give_up(&self, left: u64) -> anyhow::Result<()> {
+        match self.list_failures().await? {
+            0 => bail!(
                 "{left} are left under older keys, held by other sessions for too long; run this again"
-            );
+            ),
+            failures => bail!(
+                "{left} are left under older keys, and {failures} cannot be decrypted with the key that their row names (control_plane.verify_secrets() lists them); keep the older keys, add what is missing to pg_secrets.key_file, reload the server, and run this again"
+            ),
         }
-        bail!(
-            "{left} are left under older keys, and {} cannot be decrypted (control_plane.verify_secrets() lists them); keep the older keys, add what is missing to pg_secrets.key_file, reload the server, and run this again",
-            failures.len()
-        );
     }
 }
 
@@ -308,7 +318,7 @@ fn advise(moved: u64, keys: &[Key]) {
     }
     eprintln!("Needed by nothing any more: {}", unneeded.join(", "));
     eprintln!(
-        "1. Look once more with SELECT * FROM control_plane.pgp_keys(), when transactions from before the change of the key are over.\n\
+        "1. Look once more, with SELECT * FROM control_plane.pgp_keys() and control_plane.verify_secrets(), when transactions from before the change of the key are over.\n\
          2. Take that key out of pg_secrets.key_file, and reload the server.\n\
          3. Keep it elsewhere for as long as there are backups from before: what lies in them is encrypted to it."
     );

@@ -6,7 +6,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// From how many bytes on the kernel is asked to take a piece's pages back, in place of writing over
-/// them. Sealing makes buffers of megabytes and uses some hundred bytes of them: writing would make
+/// them. (Not with glibc's huge pages, glibc.malloc.hugetlb=2, where it takes whole ones back only.)
+/// Sealing makes buffers of megabytes and uses some hundred bytes of them: writing would make
 /// pages of memory that never were.
 const LARGE: usize = 128 << 10;
 

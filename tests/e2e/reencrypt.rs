@@ -1,6 +1,6 @@
 //! Changing the key while everybody works.
 
-use pg_secrets_tests::{Cluster, Home, Key, Proof, Session, TestApp, companion_binary, eventually};
+use pg_secrets_tests::{Home, Key, Proof, Session, TestApp, companion_binary, eventually};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -249,6 +249,18 @@ async fn what_cannot_be_decrypted_is_left_as_it_is_named_and_does_not_stop_the_r
         )
         .await?;
     assert_eq!(failing, ["n1 version", "n2 version"]);
+    // Nor does a batch hold what it leaves as it is: a rotation mends it meanwhile.
+    sql.run("BEGIN; SELECT control_plane.reencrypt_secrets(1)")
+        .await?;
+    let other = app.sql().await?;
+    other
+        .run(
+            "SET lock_timeout = '5s'; BEGIN;
+             SELECT control_plane.rotate_secret(control_plane.secret_id('p', 'n1'), 'mended');
+             ROLLBACK",
+        )
+        .await?;
+    sql.run("COMMIT").await?;
     // The command gives up, and names them.
     let ended = reencrypt(&app).wait_with_output()?;
     let said = String::from_utf8(ended.stderr)?;
@@ -260,9 +272,8 @@ async fn what_cannot_be_decrypted_is_left_as_it_is_named_and_does_not_stop_the_r
 #[tokio::test]
 async fn a_row_that_names_another_key_than_its_message_is_reported() -> Proof {
     let (a, b) = (Key::generate("rfc9580"), Key::generate("rfc9580"));
-    let cluster = Cluster::start(Key::File(format!("{a}{b}")), "");
-    cluster.install().await?;
-    let sql = cluster.sql().await?;
+    let app = TestApp::start_with_key(Key::File(format!("{a}{b}")), "").await;
+    let sql = app.sql().await?;
     sql.run(
         "SELECT control_plane.create_secret('p', 'n' || i, 'v') FROM generate_series(1, 3) AS i",
     )
@@ -287,6 +298,30 @@ async fn a_row_that_names_another_key_than_its_message_is_reported() -> Proof {
         problems[0].starts_with("n2: it is encrypted to key"),
         "{problems:?}"
     );
+    // Whoever changes keys is not told that one can go that is needed under another's name.
+    sql.run(
+        r#"UPDATE control_plane.secrets SET key_fingerprint =
+             (SELECT fingerprint FROM control_plane.pgp_keys() WHERE "primary")"#,
+    )
+    .await?;
+    let mut app = app;
+    let ended = {
+        app.cluster.stop();
+        app.cluster.give_key(Key::File(format!("{b}{a}")));
+        app.cluster.resume();
+        let sql = app.sql().await?;
+        sql.run(
+            r#"UPDATE control_plane.secrets SET key_fingerprint =
+                 (SELECT fingerprint FROM control_plane.pgp_keys() WHERE "primary") WHERE name = 'n2'"#,
+        )
+        .await?;
+        reencrypt(&app).wait_with_output()?
+    };
+    let said = String::from_utf8(ended.stderr)?;
+    assert!(!ended.status.success(), "{said}");
+    assert!(said.contains("names another"), "{said}");
+    assert!(!said.contains("Needed by nothing"), "{said}");
+    let sql = app.sql().await?;
     let refused = sql
         .refused_text("UPDATE control_plane.secrets SET key_fingerprint = E'\\x1b[31m'")
         .await;

@@ -7,7 +7,7 @@
 use crate::binding::Place;
 use crate::keyring::{Keyring, SecretKeys};
 use crate::open::{NoKey, panic_is, try_keys};
-use crate::packets::Packets;
+use crate::packets::{Packets, is_binary};
 use crate::seal::{SealError, Sealed};
 use sequoia_openpgp::crypto::{Password, S2K, SessionKey};
 use sequoia_openpgp::packet::{PKESK, Packet, SKESK};
@@ -119,8 +119,7 @@ fn read_message(
     policy: &StandardPolicy<'_>,
     secret: Secret<'_>,
 ) -> Result<Decrypted, DecryptError> {
-    // The binary form alone: text would be searched for ASCII armor.
-    if message.first().is_none_or(|byte| byte & 0x80 == 0) {
+    if !is_binary(message) {
         return Err(DecryptError::Malformed);
     }
     let damaged = match secret {

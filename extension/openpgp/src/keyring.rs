@@ -64,8 +64,9 @@ pub enum KeyError {
     Generate(String),
 }
 
-/// How many keys are read; one that is locked takes a tenth of a second.
-const MOST_KEYS: usize = 100;
+/// How many keys are read, all their encrypting parts together; one that is locked takes a tenth of a
+/// second, and every process of the server takes it.
+const MOST_KEYS: usize = 32;
 
 /// How many passes of Argon2 a locked key may ask for.
 const MOST_PASSES: u8 = 4;
@@ -158,7 +159,15 @@ impl SecretKeys {
         let mut keys = Vec::new();
         let mut descriptions = Vec::new();
         let mut without = None;
-        for cert in material::parse(material)? {
+        let certs = material::parse(material)?;
+        let parts: usize = certs
+            .iter()
+            .map(|cert| encrypting_parts(cert).count())
+            .sum();
+        if parts > MOST_KEYS {
+            return Err(KeyError::TooMany);
+        }
+        for cert in certs {
             let unlocked = unlock(&cert, passphrase)?;
             look(&cert, &unlocked);
             match unlocked.first() {
@@ -166,9 +175,6 @@ impl SecretKeys {
                 None => without = without.or_else(|| Some(cert.fingerprint().to_hex())),
             }
             keys.extend(unlocked);
-            if keys.len() > MOST_KEYS {
-                return Err(KeyError::TooMany);
-            }
         }
         match without {
             Some(fingerprint) if keys.is_empty() => Err(KeyError::CannotEncrypt(fingerprint)),
@@ -247,6 +253,14 @@ fn describe(cert: &Cert, first: &DecryptionKey) -> KeyDescription {
     }
 }
 
+/// Every secret part of `cert` that opens messages, still locked if it is.
+fn encrypting_parts(cert: &Cert) -> impl Iterator<Item = &Key<SecretParts, UnspecifiedRole>> {
+    let parts = cert.keys().secret().map(|part| part.key());
+    parts
+        .filter(|key| key.pk_algo().for_encryption())
+        .map(|key| key.role_as_unspecified())
+}
+
 /// Every secret part of `cert` that opens messages, without its passphrase.
 fn unlock(cert: &Cert, passphrase: Option<&[u8]>) -> Result<Vec<DecryptionKey>, KeyError> {
     let fingerprint = cert.fingerprint().to_hex();
@@ -254,11 +268,8 @@ fn unlock(cert: &Cert, passphrase: Option<&[u8]>) -> Result<Vec<DecryptionKey>, 
         return Err(KeyError::PublicOnly(fingerprint));
     }
     let mut found = Vec::new();
-    for part in cert.keys().secret() {
-        if !part.key().pk_algo().for_encryption() {
-            continue;
-        }
-        let mut key = part.key().clone().role_into_unspecified();
+    for part in encrypting_parts(cert) {
+        let mut key = part.clone();
         if let SecretKeyMaterial::Encrypted(locked) = key.secret() {
             if !is_affordable(locked.s2k()) {
                 return Err(KeyError::LockedTooHard(fingerprint));

@@ -2,7 +2,7 @@
 
 use crate::binding::Place;
 use crate::keyring::{DecryptionKey, SecretKeys};
-use crate::packets::Packets;
+use crate::packets::{Packets, is_binary};
 use crate::session_keys::{Known, SessionKeys};
 use sequoia_openpgp::crypto::SessionKey;
 use sequoia_openpgp::crypto::mpi::Ciphertext;
@@ -100,8 +100,7 @@ impl SecretKeys {
         limit: usize,
         sessions: &mut SessionKeys,
     ) -> Result<Opened<'_>, OpenError> {
-        // Only the binary form lies in a table; text would be searched for ASCII armor.
-        if message.first().is_none_or(|byte| byte & 0x80 == 0) {
+        if !is_binary(message) {
             return Err(OpenError::Malformed);
         }
         let policy = StandardPolicy::new();

@@ -2,7 +2,8 @@
 //! through any number of them, and a compressed message of a few kilobytes can hold hundreds of
 //! millions.
 
-use sequoia_openpgp::packet::Packet;
+use sequoia_openpgp::packet::{Header, Packet};
+use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::{Error, Result as PgpResult};
 
 /// How many session keys a message may be encrypted with.
@@ -10,6 +11,17 @@ const MOST_SESSION_KEYS: usize = 16;
 
 /// How many packets without any meaning (markers, padding) may stand in a message.
 const MOST_FILLERS: usize = 4;
+
+/// The longest message that is looked at, in bytes: one of the longest value that a server can be set
+/// to take, and what stands around it and between its parts.
+const LONGEST: usize = 17 << 20;
+
+/// Whether `message` begins as a packet of the binary form, and is not too long for one. What does not
+/// is searched for ASCII armor by the parser, at great expense and to no purpose here.
+pub(crate) fn is_binary(message: &[u8]) -> bool {
+    message.len() <= LONGEST
+        && Header::from_bytes(message).is_ok_and(|header| header.valid(false).is_ok())
+}
 
 /// Counts the packets of one message.
 #[derive(Default)]

@@ -1,11 +1,12 @@
 //! Whatever is done to a message, it ends in an error: no panic, nothing given out.
 
 use pg_secrets_openpgp::{
-    KeyError, Keyring, Place, Profile, SessionKeys, dearmor, decrypt_with_password, generate,
+    DecryptError, KeyError, Keyring, Place, Profile, SessionKeys, dearmor, decrypt_with_password,
+    generate,
 };
 use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::crypto::mpi::SecretKeyChecksum;
-use sequoia_openpgp::crypto::{Password, S2K};
+use sequoia_openpgp::crypto::{Password, S2K, SessionKey};
 use sequoia_openpgp::packet::key::Encrypted;
 use sequoia_openpgp::packet::{Literal, SKESK, skesk::SKESK4};
 use sequoia_openpgp::parse::Parse;
@@ -86,18 +87,21 @@ fn with_password() -> Vec<u8> {
         let skesk = SKESK4::new(algorithm, s2k, None).unwrap();
         (SKESK::from(skesk), key)
     };
+    let mut whole = Packet::from(skesk).to_vec().unwrap();
+    whole.extend(body_under(key));
+    whole
+}
+
+fn body_under(key: SessionKey) -> Vec<u8> {
     let mut body = Vec::new();
-    let message =
-        Encryptor::with_session_key(Message::new(&mut body), SymmetricAlgorithm::AES128, key)
-            .unwrap()
-            .build()
-            .unwrap();
-    let mut literal = LiteralWriter::new(message).build().unwrap();
+    let algorithm = SymmetricAlgorithm::AES128;
+    let message = Encryptor::with_session_key(Message::new(&mut body), algorithm, key);
+    let mut literal = LiteralWriter::new(message.unwrap().build().unwrap())
+        .build()
+        .unwrap();
     literal.write_all(VALUE).unwrap();
     literal.finalize().unwrap();
-    let mut whole = sequoia_openpgp::Packet::from(skesk).to_vec().unwrap();
-    whole.extend(body);
-    whole
+    body
 }
 
 #[test]
@@ -192,30 +196,63 @@ fn a_thousand_spoilt_armors_end_in_bytes_or_an_error() {
 }
 
 #[test]
-fn a_message_cannot_order_work_without_end() {
+fn a_message_has_a_handful_of_session_keys_at_most() {
     let armored = generate(Profile::Rfc4880, "test").unwrap();
     let keyring = Keyring::parse(armored.as_bytes(), None).unwrap();
     let pile = PacketPile::from_bytes(&keyring.encrypt(VALUE).unwrap().message).unwrap();
-    let pkesk = pile.descendants().next().unwrap().to_vec().unwrap();
-    let mut many = pkesk.repeat(500);
-    many.extend(pile.descendants().nth(1).unwrap().to_vec().unwrap());
-    many.pop();
-    assert!(keyring.decrypt(&many, LIMIT).is_err());
+    let packet = |number| pile.descendants().nth(number).unwrap().to_vec().unwrap();
+    for (count, opens) in [(1, true), (16, true), (17, false), (500, false)] {
+        let message = [packet(0).repeat(count), packet(1)].concat();
+        assert_eq!(keyring.decrypt(&message, LIMIT).is_ok(), opens, "{count}");
+    }
+}
 
-    // Argon2 with as much memory as the form can say: refused before any of it is asked for.
+#[test]
+fn a_password_that_would_take_the_machines_memory_is_not_tried() {
+    // As much work as a message may ask for of nobody: it would open.
     let s2k = S2K::Argon2 {
         salt: [0; 16],
-        t: 255,
+        t: 1,
         p: 1,
-        m: 31,
+        m: 10,
     };
+    let password = Password::from(PASSWORD);
+    let key = s2k.derive_key(&password, 16).unwrap();
     let skesk = SKESK::from(SKESK4::new(SymmetricAlgorithm::AES128, s2k, None).unwrap());
-    let mut message = sequoia_openpgp::Packet::from(skesk).to_vec().unwrap();
-    let whole = with_password();
-    let body = PacketPile::from_bytes(&whole).unwrap();
-    let body = body.descendants().nth(1).unwrap();
-    message.extend(body.to_vec().unwrap());
-    assert!(decrypt_with_password(&message, PASSWORD, LIMIT).is_err());
+    let mut message = Packet::from(skesk).to_vec().unwrap();
+    message.extend(body_under(key));
+    let refused = decrypt_with_password(&message, PASSWORD, LIMIT);
+    assert_eq!(refused.unwrap_err(), DecryptError::Password);
+}
+
+#[test]
+fn armor_is_not_looked_for_behind_whatever_stands_before_it() {
+    let armored = generate(Profile::Rfc9580, "test").unwrap();
+    let keyring = Keyring::parse(armored.as_bytes(), None).unwrap();
+    let place = Place::version(Uuid::from_u128(1));
+    let message = keyring.seal(place, VALUE).unwrap().message;
+    let armor = pg_secrets_openpgp::armor(&message, &[]).unwrap();
+    for prefix in [
+        &b""[..],
+        b"\n",
+        b"\xff\n",
+        b"\x80\n",
+        b"\xc0\n",
+        b"\xc1\xe0\n",
+        b"\xd2\xff\n",
+    ] {
+        let text = [prefix, armor.as_bytes()].concat();
+        assert!(keyring.open(place, &text, LIMIT).is_err(), "{prefix:?}");
+        assert!(keyring.decrypt(&text, LIMIT).is_err(), "{prefix:?}");
+    }
+    let long = [
+        b"\xff\n-----BEGIN PGP MESSAGE-----\n",
+        "A: b\n".repeat(9 << 20).as_bytes(),
+    ]
+    .concat();
+    let began = Instant::now();
+    assert!(keyring.open(place, &long, LIMIT).is_err());
+    assert!(began.elapsed() < Duration::from_secs(1));
 }
 
 /// Packets without meaning, as the body of a message; compressed `layers` times, before or behind the
@@ -268,6 +305,45 @@ fn a_flood_of_packets_ends_at_the_first_few() {
             assert!(took < Duration::from_secs(2), "{layers} {before}: {took:?}");
         }
     }
+}
+
+#[test]
+fn more_keys_than_anybody_needs_are_refused_before_any_is_unlocked() {
+    let armored = generate(Profile::Rfc4880, "test").unwrap();
+    let s2k = S2K::new_iterated(HashAlgorithm::SHA256, 65_011_712).unwrap();
+    let locked = Encrypted::new(
+        s2k,
+        SymmetricAlgorithm::AES256,
+        Some(SecretKeyChecksum::SHA1),
+        vec![7; 50].into(),
+    );
+    let mut packets = Vec::new();
+    for packet in PacketPile::from_bytes(armored.as_bytes())
+        .unwrap()
+        .into_children()
+    {
+        match packet {
+            Packet::SecretSubkey(key) if key.pk_algo().for_encryption() => {
+                for second in 0..60 {
+                    let (mut own, _) = key.clone().take_secret();
+                    let made = own.creation_time() + Duration::from_secs(second);
+                    own.set_creation_time(made).unwrap();
+                    packets.push(Packet::SecretSubkey(
+                        own.add_secret(locked.clone().into()).0,
+                    ));
+                }
+            }
+            packet => packets.push(packet),
+        }
+    }
+    let key = Cert::from_packets(packets.into_iter()).unwrap();
+    let key = key.as_tsk().to_vec().unwrap();
+    let began = Instant::now();
+    assert_eq!(
+        Keyring::parse(&key, Some(PASSWORD)).unwrap_err(),
+        KeyError::TooMany
+    );
+    assert!(began.elapsed() < Duration::from_secs(1));
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl Record {
         self
     }
 
-    fn add_detail(&mut self, key: &str, value: Value) {
+    pub(crate) fn add_detail(&mut self, key: &str, value: Value) {
         let detail = self.detail.get_or_insert_with(|| json!({}));
         if let Some(object) = detail.as_object_mut() {
             object.insert(key.to_owned(), value);

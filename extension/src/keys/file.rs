@@ -6,8 +6,9 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use zeroize::Zeroizing;
 
-/// The longest file that is read, in bytes: some hundred keys.
-const LONGEST: usize = 1 << 20;
+/// The longest file that is read, in bytes: some dozens of keys. A file of a megabyte could keep the
+/// postmaster busy for seconds.
+const LONGEST: usize = 128 << 10;
 
 /// The content of the file that `setting` names. It must be an ordinary file: the postmaster itself
 /// reads it, and must neither wait for a pipe's other end nor fill its memory from a device.

@@ -17,6 +17,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use zeroize::Zeroizing;
 
 const SETTING: &str = "pg_secrets.key_file";
 
@@ -27,8 +28,43 @@ enum Checked {
     New(FromFile),
 }
 
+/// What the file held when it was last read between reloads: its digest, and the keys if it has any.
+type Look = ([u8; 32], Option<Rc<Held>>);
+
 thread_local! {
     static CHECKED: RefCell<Option<Checked>> = const { RefCell::new(None) };
+    static LAST_LOOK: RefCell<Option<Look>> = const { RefCell::new(None) };
+}
+
+/// What lies in the file at `path`, not yet parsed.
+struct Content {
+    material: Zeroizing<Vec<u8>>,
+    passphrase: Option<Zeroizing<Vec<u8>>>,
+    /// The SHA-256 of both.
+    digest: [u8; 32],
+}
+
+impl Content {
+    fn read(path: &str) -> Result<Self, Reason> {
+        let material = read_bounded(SETTING, path)?;
+        let passphrase = keyring::passphrase().read()?;
+        let digest = Sha256::new()
+            .chain_update(Sha256::digest(material.as_slice()))
+            .chain_update(passphrase.as_deref().map_or(&[][..], Vec::as_slice))
+            .finalize()
+            .into();
+        Ok(Self {
+            material,
+            passphrase,
+            digest,
+        })
+    }
+
+    fn parse(&self, path: &str) -> Result<Keyring, Reason> {
+        let passphrase = self.passphrase.as_deref().map(Vec::as_slice);
+        Keyring::parse(&self.material, passphrase)
+            .map_err(|error| Reason::unusable(&format_args!("{SETTING} ({path})"), &error))
+    }
 }
 
 /// Reads and parses the file at `path`; an empty path is none.
@@ -36,26 +72,19 @@ fn check(path: &str) -> Result<Checked, Reason> {
     if path.is_empty() {
         return Ok(Checked::Unset);
     }
-    let material = read_bounded(SETTING, path)?;
-    let passphrase = keyring::passphrase().read()?;
-    let digest: [u8; 32] = Sha256::new()
-        .chain_update(Sha256::digest(material.as_slice()))
-        .chain_update(passphrase.as_deref().map_or(&[][..], Vec::as_slice))
-        .finalize()
-        .into();
-    if keyring::file_digest() == Some(digest) {
+    let content = Content::read(path)?;
+    if keyring::file_digest() == Some(content.digest) {
         return Ok(Checked::Unchanged);
     }
-    let keyring = Keyring::parse(&material, passphrase.as_deref().map(Vec::as_slice))
-        .map_err(|error| Reason::unusable(&format_args!("{SETTING} ({path})"), &error))?;
     Ok(Checked::New(FromFile {
-        slot: keyring::hold(Ok(keyring)),
+        slot: keyring::hold(Ok(content.parse(path)?)),
         path: path.to_owned(),
-        digest: Some(digest),
+        digest: Some(content.digest),
     }))
 }
 
 fn assign(checked: Checked) {
+    LAST_LOOK.set(None);
     match checked {
         Checked::Unset => keyring::replace(None),
         Checked::Unchanged => {}
@@ -64,12 +93,27 @@ fn assign(checked: Checked) {
 }
 
 /// Reads the file again, where another process may know more of it than this one does; what it holds,
-/// if that is something new. The keys of this process stay as they are.
+/// if that is something new and can be used. The keys of this process stay as they are. What was read
+/// the last time is not parsed again, usable or not: any reader of a value whose key is missing comes
+/// here with each read.
 pub(super) fn read_again() -> Option<Rc<Held>> {
-    match check(&gucs::key_file()) {
-        Ok(Checked::New(file)) => file.slot.ok(),
-        _ => None,
+    let path = gucs::key_file();
+    if path.is_empty() {
+        return None;
     }
+    let content = Content::read(&path).ok()?;
+    if keyring::file_digest() == Some(content.digest) {
+        return None;
+    }
+    LAST_LOOK.with_borrow_mut(|last| match last {
+        Some((digest, held)) if *digest == content.digest => held.clone(),
+        _ => {
+            let keyring = content.parse(&path);
+            let held = keyring::hold(keyring).ok();
+            *last = Some((content.digest, held.clone()));
+            held
+        }
+    })
 }
 
 /// What the log says of new keys: once, from the first process of the server.

@@ -173,6 +173,7 @@ pub(crate) fn open(
     // middle of a statement, has not heard of yet. What the file holds now opens this one message;
     // which keys the session has is a matter of the reload alone.
     if opened == Err(OpenError::NoKey)
+        && !held.has(fingerprint)
         && let Some(newer) = key_file::read_again()
     {
         opened = newer.open(place, message, limit);

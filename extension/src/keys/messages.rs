@@ -31,7 +31,7 @@ fn record_use(
     mut record: Record,
     with: &str,
 ) -> Result<()> {
-    record.detail = Some(json!({"with": with}));
+    record.add_detail("with", json!(with));
     let record = record.by_administrator(rights.is_administrator());
     record::write(session, caller, record)
 }
@@ -87,10 +87,12 @@ pub(crate) fn pgp_decrypt<'s>(
 /// Says in the record which secret it was, where the message is one of its values: out of its row, or
 /// out of a backup when the row may be gone.
 fn name_secret(session: &Session, place: Place, record: &mut Record) -> Result<()> {
+    if place.kind == PlaceKind::Endpoint {
+        record.detail = Some(json!({"endpoint_id": place.id}));
+        return Ok(());
+    }
     record.secret_id = Some(place.id);
-    if place.kind == PlaceKind::Version
-        && let Some(row) = version::by_id(session, place.id)?
-    {
+    if let Some(row) = version::by_id(session, place.id)? {
         let version = Version::read(&row)?;
         record.project_id = Some(version.project_id);
         record.name = Some(version.name);

@@ -1,9 +1,9 @@
 //! Bringing what is encrypted to an older key over to the primary one, while others read and rotate.
 //!
-//! A batch locks the rows that it changes and waits for none: what another session holds is left
-//! for the next call. The locks let others refer to the rows, so that no reader waits either. Every
-//! message is opened as a read would open it, and the new one is opened again before it takes the
-//! old one's place.
+//! A batch locks the rows that it changes, and no other, and waits for none: what another session
+//! holds is left for the next call. The locks let others refer to the rows, so that no reader waits
+//! either. Every message is opened as a read would open it, and the new one is opened again before it
+//! takes the old one's place.
 
 use crate::access::identity::Caller;
 use crate::access::rights::Rights;
@@ -25,26 +25,27 @@ const LARGEST_BATCH: i32 = 10_000;
 /// A table that holds messages.
 struct Table {
     place: fn(Uuid) -> Place,
-    /// `(fingerprint, after, count)`: the next rows with a message to that key, locked.
+    /// `(fingerprint, after, count)`: the next rows with a message to that key.
     page: &'static Statement,
-    /// `(id, message, fingerprint)`.
+    /// `(id, message, fingerprint, old message)`: puts the new message into the row, unless somebody
+    /// else holds the row, or has changed it since it was read.
     replace: &'static Statement,
 }
 
 static VERSIONS: Statement = Statement::new(
-    c"SELECT s.id, s.value_encrypted FROM control_plane.secrets AS s WHERE s.key_fingerprint = $1 AND s.id > $2 AND (SELECT v.state FROM control_plane.versions AS v WHERE v.id = s.id) <> 'destroyed' ORDER BY s.id LIMIT $3 FOR NO KEY UPDATE OF s SKIP LOCKED",
+    c"SELECT s.id, s.value_encrypted FROM control_plane.secrets AS s WHERE s.key_fingerprint = $1 AND s.id > $2 AND (SELECT v.state FROM control_plane.versions AS v WHERE v.id = s.id) <> 'destroyed' ORDER BY s.id LIMIT $3",
 );
 
 static REPLACE_VERSION: Statement = Statement::new(
-    c"UPDATE control_plane.secrets AS s SET value_encrypted = $2, key_fingerprint = $3 WHERE s.id = $1",
+    c"UPDATE control_plane.secrets AS s SET value_encrypted = $2, key_fingerprint = $3 WHERE s.id = (SELECT l.id FROM control_plane.secrets AS l WHERE l.id = $1 AND l.value_encrypted = $4 FOR NO KEY UPDATE SKIP LOCKED)",
 );
 
 static ENDPOINTS: Statement = Statement::new(
-    c"SELECT e.id, e.secret_encrypted FROM control_plane.endpoints AS e WHERE e.key_fingerprint = $1 AND e.id > $2 ORDER BY e.id LIMIT $3 FOR NO KEY UPDATE OF e SKIP LOCKED",
+    c"SELECT e.id, e.secret_encrypted FROM control_plane.endpoints AS e WHERE e.key_fingerprint = $1 AND e.id > $2 ORDER BY e.id LIMIT $3",
 );
 
 static REPLACE_ENDPOINT: Statement = Statement::new(
-    c"UPDATE control_plane.endpoints AS e SET secret_encrypted = $2, key_fingerprint = $3 WHERE e.id = $1",
+    c"UPDATE control_plane.endpoints AS e SET secret_encrypted = $2, key_fingerprint = $3 WHERE e.id = (SELECT l.id FROM control_plane.endpoints AS l WHERE l.id = $1 AND l.secret_encrypted = $4 FOR NO KEY UPDATE SKIP LOCKED)",
 );
 
 // Two ranges, which an index serves; "not equal" it does not.
@@ -148,13 +149,14 @@ fn move_row(session: &Session, held: &Held, table: &Table, row: &Row<'_>) -> Res
         .with_hint("Check that key with gpg or sq, and put another one first."));
     }
     let _recorded = changes::recorded_elsewhere();
-    session.run(
+    let replaced = session.run(
         table.replace,
         &[
             Param::Uuid(Some(id)),
             Param::Bytes(&sealed.message),
             Param::Text(Some(&sealed.fingerprint)),
+            Param::Bytes(&message),
         ],
     )?;
-    Ok(true)
+    Ok(replaced.affected() > 0)
 }
