@@ -407,9 +407,38 @@ fn memory_of(pid: &str) -> Proof<Vec<u8>> {
     Ok(all)
 }
 
+/// The secret numbers in a key of version 6: the last 32 bytes of each packet of a secret key (RFC 9580,
+/// sections 5.5.3 and 5.5.5.7).
+fn secrets(armored: &str) -> Vec<Vec<u8>> {
+    use base64::Engine;
+    let body = armored.split_once("\n\n").map_or("", |(_, body)| body);
+    let lines = body
+        .lines()
+        .take_while(|line| !line.starts_with(['=', '-']));
+    let binary = base64::engine::general_purpose::STANDARD.decode(lines.collect::<String>());
+    let binary = binary.expect("base64");
+    let mut rest = binary.as_slice();
+    let mut secrets = Vec::new();
+    while let [tag, length, behind @ ..] = rest {
+        let (length, body) = match (*length, behind) {
+            (length @ ..=191, body) => (usize::from(length), body),
+            (high, [low, body @ ..]) => (
+                (usize::from(high) - 192) * 256 + usize::from(*low) + 192,
+                body,
+            ),
+            _ => break,
+        };
+        if matches!(tag & 0x3f, 5 | 7) {
+            secrets.push(body[length - 32..length].to_vec());
+        }
+        rest = &body[length..];
+    }
+    secrets
+}
+
 #[tokio::test]
 async fn nothing_of_a_key_file_stays_in_the_memory_of_the_server() -> Proof {
-    let (old, new) = (Key::generate("rfc9580"), Key::generate("rfc4880"));
+    let (old, new) = (Key::generate("rfc9580"), Key::generate("rfc9580"));
     let file = KeyFile::new(&old);
     let cluster = Cluster::start(Key::None, &file.setting());
     cluster.install().await?;
@@ -425,6 +454,10 @@ async fn nothing_of_a_key_file_stays_in_the_memory_of_the_server() -> Proof {
         needle.is_match(&memory)
     };
     assert!(holds(&file.0.join("keys.asc").display().to_string()));
+    for secret in secrets(&old).into_iter().chain(secrets(&new)) {
+        let found = memory.windows(secret.len()).any(|piece| piece == secret);
+        assert!(!found, "a secret number is left in memory");
+    }
     let lines = old.lines().chain(new.lines());
     for line in lines.filter(|line| line.len() > 20) {
         assert!(!holds(line), "a line of a key is left in memory");
