@@ -9,6 +9,7 @@ mod churn;
 mod clone;
 mod decrypt;
 mod dump;
+mod erasing;
 mod gnupg;
 mod golden;
 mod install;
