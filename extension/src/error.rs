@@ -15,6 +15,8 @@ pub(crate) struct Error {
     pub(crate) message: String,
     pub(crate) detail: Option<Value>,
     pub(crate) hint: Option<String>,
+    /// Whether it says that the audit itself does not work.
+    unrecordable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,7 @@ impl Error {
             message: message.into(),
             detail: None,
             hint: None,
+            unrecordable: false,
         }
     }
 
@@ -55,6 +58,20 @@ impl Error {
             Status::Internal => b"PT500",
             Status::Unavailable => b"PT503",
         }
+    }
+
+    /// Whether a request was understood and refused: for want of rights, because of the state of what it
+    /// names, or because what is stored cannot be given out.
+    pub(crate) fn is_refusal(&self) -> bool {
+        !self.unrecordable
+            && matches!(
+                self.status,
+                Status::Forbidden
+                    | Status::NotFound
+                    | Status::Gone
+                    | Status::Unprocessable
+                    | Status::Unavailable
+            )
     }
 
     /// Whether it says that something is too large.
@@ -156,6 +173,14 @@ impl Error {
     /// PT503: something that the server needs is missing: the key, the preload.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Status::Unavailable, message)
+    }
+
+    /// PT503: a read cannot be recorded, so it does not happen.
+    pub(crate) fn unrecordable(message: impl Into<String>) -> Self {
+        Self {
+            unrecordable: true,
+            ..Self::unavailable(message)
+        }
     }
 
     /// PT500: an assumption of ours does not hold.

@@ -17,6 +17,7 @@ static RETRY_SCHEDULE: GucSetting<Option<CString>> = GucSetting::<Option<CString
 static GRACE_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(24 * 60 * 60);
 static PURGE_AFTER: GucSetting<i32> = GucSetting::<i32>::new(30 * 24 * 60 * 60);
 static MAX_VALUE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+static AUDIT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5000);
 static WORKERS: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 /// Ten years: longer than any grace that is still a grace, and far from the calendar's end.
@@ -72,10 +73,20 @@ pub(crate) fn register() {
         GucContext::Sighup,
         GucFlags::UNIT_BYTE,
     );
+    GucRegistry::define_int_guc(
+        c"pg_secrets.audit_timeout",
+        c"How long a read waits for its record to become durable.",
+        c"When it is over the read fails, and nothing is released.",
+        &AUDIT_TIMEOUT,
+        10,
+        600_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
     GucRegistry::define_bool_guc(
         c"pg_secrets.workers",
-        c"Whether the background workers of pg_secrets run.",
-        c"Off for a physical copy of a server, so that it sends nothing in the original's name.",
+        c"Whether the background workers of pg_secrets run that act by themselves.",
+        c"Off for a physical copy of a server, so that it sends nothing in the original's name. The worker that writes the audit runs all the same: without it nothing can be read.",
         &WORKERS,
         GucContext::Postmaster,
         GucFlags::default(),
@@ -186,7 +197,12 @@ pub(crate) fn max_value_size() -> usize {
     usize::try_from(MAX_VALUE_SIZE.get()).unwrap_or(0)
 }
 
-/// Whether background workers run.
+/// How long a read waits for its record to become durable.
+pub(crate) fn audit_timeout() -> Duration {
+    Duration::from_millis(u64::try_from(AUDIT_TIMEOUT.get()).unwrap_or(0))
+}
+
+/// Whether the workers run that act by themselves.
 pub(crate) fn workers() -> bool {
     WORKERS.get()
 }

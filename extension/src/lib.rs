@@ -41,13 +41,14 @@ pub extern "C-unwind" fn _PG_init() {
     gucs::register();
     preload::warn_if_not_last();
     workers::wake::request_shared_memory();
+    audit::ring::request_shared_memory();
     redaction::log_hook::install();
     backend::transaction::register_callback();
     keys::core_dumps::install();
     if let Some(reason) = keys::keyring::why_none() {
         pgrx::warning!("pg_secrets has no key, and will store and read nothing: {reason}");
     }
-    if gucs::workers() && !preload::in_pg_upgrade() {
+    if !preload::in_pg_upgrade() {
         workers::launcher::register();
     }
     preload::mark();

@@ -96,7 +96,7 @@ async fn every_step_of_a_secrets_life_is_recorded_once() -> Proof {
 }
 
 #[tokio::test]
-async fn a_read_that_is_refused_or_fails_gives_no_value_and_no_record() -> Proof {
+async fn a_read_that_is_refused_is_not_recorded_as_an_access() -> Proof {
     let app = TestApp::shared().await;
     let sql = app.sql().await?;
     let project = project("audit");

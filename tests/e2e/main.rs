@@ -9,6 +9,7 @@ mod churn;
 mod clone;
 mod decrypt;
 mod dump;
+mod durable_audit;
 mod erasing;
 mod gnupg;
 mod golden;

@@ -3,10 +3,13 @@
 use crate::access::identity::Caller;
 use crate::access::rights::ReadingService;
 use crate::audit::changes;
+use crate::audit::durable;
 use crate::audit::record::{self, Record};
 use crate::backend::session::{Param, Session, Statement};
-use crate::error::Result;
-use crate::lifecycle::version::Version;
+use crate::error::{Error, Result};
+use crate::lifecycle::version::{self, Version};
+use serde_json::json;
+use uuid::Uuid;
 
 static RECENT: Statement = Statement::new(
     c"SELECT FROM control_plane.secret_consumers AS c WHERE c.secret_id = $1 AND c.service = $2 AND CASE WHEN $3 = 1 THEN c.last_verified_at ELSE c.last_used_at END > pg_catalog.clock_timestamp() - interval '1 minute'",
@@ -19,8 +22,8 @@ static USE: Statement = Statement::new(
     c"INSERT INTO control_plane.secret_consumers AS c (secret_id, service, last_used_at, last_verified_at) VALUES ($1, $2, pg_catalog.clock_timestamp(), CASE WHEN $3 = 1 THEN pg_catalog.clock_timestamp() END) ON CONFLICT (secret_id, service) DO UPDATE SET last_used_at = excluded.last_used_at, last_verified_at = coalesce(excluded.last_verified_at, c.last_verified_at)",
 );
 
-/// Records that `versions` are read, before their values leave: one record each, and the reading
-/// service's last use, at most once a minute.
+/// Records that `versions` are read, before their values leave: one record each, durable whatever
+/// becomes of the reader's transaction, and the reading service's last use, at most once a minute.
 pub(crate) fn record(
     session: &Session,
     caller: &Caller,
@@ -28,6 +31,7 @@ pub(crate) fn record(
     service: &ReadingService,
     administrator: bool,
 ) -> Result<()> {
+    let mut records = Vec::with_capacity(versions.len());
     for version in versions {
         let mut accessed = Record::new("secret.accessed");
         accessed.project_id = Some(version.project_id.clone());
@@ -35,23 +39,81 @@ pub(crate) fn record(
         accessed.name = Some(version.name.clone());
         accessed.version = Some(version.number);
         accessed.service.clone_from(&service.name);
-        record::write(session, caller, accessed.by_administrator(administrator))?;
-        if let Some(name) = &service.name {
-            let usage = [
-                Param::Uuid(Some(version.id)),
-                Param::Text(Some(name)),
-                Param::Integer(Some(i32::from(service.verified))),
-            ];
-            // A version that is newer than the reader's snapshot can be read, and cannot be referred
-            // to: its use goes unnoticed this once, rather than the read be refused.
-            let id = [Param::Uuid(Some(version.id))];
-            if session.run(&RECENT, &usage)?.first().is_none()
-                && session.transaction_sees(&EXISTS, &id)?
-            {
-                let _recorded = changes::recorded_elsewhere();
-                session.run(&USE, &usage)?;
-            }
-        }
+        let accessed = accessed.by_administrator(administrator);
+        records.push(record::encode(session, caller, &accessed, "success")?);
+    }
+    for version in versions {
+        note_use(session, version, service)?;
+    }
+    durable::write(&records)
+}
+
+/// Notes that a service uses a version.
+fn note_use(session: &Session, version: &Version, service: &ReadingService) -> Result<()> {
+    let Some(name) = &service.name else {
+        return Ok(());
+    };
+    let usage = [
+        Param::Uuid(Some(version.id)),
+        Param::Text(Some(name)),
+        Param::Integer(Some(i32::from(service.verified))),
+    ];
+    // A version that is newer than the reader's snapshot can be read, and cannot be referred to: its
+    // use goes unnoticed this once, rather than the read be refused.
+    let id = [Param::Uuid(Some(version.id))];
+    if session.run(&RECENT, &usage)?.first().is_none() && session.transaction_sees(&EXISTS, &id)? {
+        let _recorded = changes::recorded_elsewhere();
+        session.run(&USE, &usage)?;
     }
     Ok(())
+}
+
+/// What somebody tried to read, as far as it is known.
+#[derive(Debug, Default)]
+pub(crate) struct Attempt {
+    pub(crate) project_id: Option<String>,
+    pub(crate) secret_id: Option<Uuid>,
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<i32>,
+    pub(crate) service: Option<String>,
+}
+
+/// Does a read; one that is refused is recorded as durably as one that is not. That the record could
+/// not be written does not change the answer: nothing is released either way.
+pub(crate) fn or_refused<T>(
+    session: &Session,
+    caller: &Caller,
+    attempt: Attempt,
+    read: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    read().inspect_err(|error| {
+        if error.is_refusal() {
+            let _ = record_refusal(session, caller, attempt, error);
+        }
+    })
+}
+
+fn record_refusal(
+    session: &Session,
+    caller: &Caller,
+    attempt: Attempt,
+    error: &Error,
+) -> Result<()> {
+    let mut denied = Record::new("secret.access_denied");
+    denied.project_id = attempt.project_id;
+    denied.secret_id = attempt.secret_id;
+    denied.name = attempt.name;
+    denied.version = attempt.version;
+    denied.service = attempt.service;
+    denied.detail = Some(json!({"sqlstate": String::from_utf8_lossy(&error.sqlstate())}));
+    // Whoever looks into the audit wants to know which secret it was, if there is one.
+    if let Some(id) = denied.secret_id
+        && let Some(row) = version::by_id(session, id)?
+    {
+        let known = Version::read(&row)?;
+        denied.project_id = Some(known.project_id);
+        denied.name = Some(known.name);
+        denied.version = denied.version.or(Some(known.number));
+    }
+    durable::write(&[record::encode(session, caller, &denied, "denied")?])
 }

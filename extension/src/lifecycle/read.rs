@@ -4,7 +4,7 @@
 use crate::access::identity::Caller;
 use crate::access::names::check_service;
 use crate::access::rights::{Permission, ReadingService, Rights};
-use crate::audit::reads;
+use crate::audit::reads::{self, Attempt};
 use crate::backend::answer::{Answer, Composite, SET_LIMIT, refuse_spill};
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Row, Session};
@@ -22,9 +22,16 @@ pub(crate) fn get_secret<'s>(
 ) -> Result<Answer<'s>> {
     let id = arguments.required_uuid(0, "secret_id")?;
     let service = service_argument(arguments, 1)?;
-    keyring::require()?;
-    let permitted = version::permitted(session, caller, id, Permission::Read)?;
-    Reader::new(caller, &permitted.rights, service)?.read(session, Some(permitted.row))
+    let attempt = Attempt {
+        secret_id: Some(id),
+        service: service.clone(),
+        ..Attempt::default()
+    };
+    reads::or_refused(session, caller, attempt, || {
+        keyring::require()?;
+        let permitted = version::permitted(session, caller, id, Permission::Read)?;
+        Reader::new(caller, &permitted.rights, service)?.read(session, Some(permitted.row))
+    })
 }
 
 /// get_secret_by_name: the current version of a name, or the one with the number given.
@@ -37,15 +44,24 @@ pub(crate) fn get_secret_by_name<'s>(
     let name = arguments.required_text(1, "name")?;
     let number = arguments.integer(2);
     let service = service_argument(arguments, 3)?;
-    keyring::require()?;
-    let rights = Rights::of(session, caller, Some(&project))?;
-    rights.require_on_secret(Permission::Read)?;
-    let reader = Reader::new(caller, &rights, service)?;
-    let row = match number {
-        Some(number) => version::by_number(session, &project, &name, number)?,
-        None => version::current(session, &project, &name)?,
+    let attempt = Attempt {
+        project_id: Some(project.clone()),
+        name: Some(name.clone()),
+        version: number,
+        service: service.clone(),
+        ..Attempt::default()
     };
-    reader.read(session, row)
+    reads::or_refused(session, caller, attempt, || {
+        keyring::require()?;
+        let rights = Rights::of(session, caller, Some(&project))?;
+        rights.require_on_secret(Permission::Read)?;
+        let reader = Reader::new(caller, &rights, service)?;
+        let row = match number {
+            Some(number) => version::by_number(session, &project, &name, number)?,
+            None => version::current(session, &project, &name)?,
+        };
+        reader.read(session, row)
+    })
 }
 
 /// get_secret_version: the version with this number of the secret that any version's id finds.
@@ -57,14 +73,23 @@ pub(crate) fn get_secret_version<'s>(
     let id = arguments.required_uuid(0, "secret_id")?;
     let number = arguments.integer(1).ok_or_else(|| Error::null("version"))?;
     let service = service_argument(arguments, 2)?;
-    keyring::require()?;
-    let permitted = version::permitted(session, caller, id, Permission::Read)?;
-    let named = permitted.version;
-    let reader = Reader::new(caller, &permitted.rights, service)?;
-    let row = version::by_number(session, &named.project_id, &named.name, number)?;
-    // The same name may have been another secret once.
-    let same_chain = |row: &Row<'_>| Version::read(row).is_ok_and(|v| v.chain_id == named.chain_id);
-    reader.read(session, row.filter(same_chain))
+    let attempt = Attempt {
+        secret_id: Some(id),
+        version: Some(number),
+        service: service.clone(),
+        ..Attempt::default()
+    };
+    reads::or_refused(session, caller, attempt, || {
+        keyring::require()?;
+        let permitted = version::permitted(session, caller, id, Permission::Read)?;
+        let named = permitted.version;
+        let reader = Reader::new(caller, &permitted.rights, service)?;
+        let row = version::by_number(session, &named.project_id, &named.name, number)?;
+        // The same name may have been another secret once.
+        let same_chain =
+            |row: &Row<'_>| Version::read(row).is_ok_and(|v| v.chain_id == named.chain_id);
+        reader.read(session, row.filter(same_chain))
+    })
 }
 
 /// get_secrets: the current versions of a project's secrets, all or those named. A name that is not
@@ -78,19 +103,42 @@ pub(crate) fn get_secrets<'s>(
     let project = arguments.required_text(0, "project_id")?;
     let names = arguments.texts(1, "an element of names")?;
     let service = service_argument(arguments, 2)?;
-    keyring::require()?;
-    let rights = Rights::of(session, caller, Some(&project))?;
-    rights.require(Permission::Read)?;
-    let service = rights.reading_service(caller, service.as_deref())?;
+    let attempt = Attempt {
+        project_id: Some(project.clone()),
+        service: service.clone(),
+        ..Attempt::default()
+    };
+    reads::or_refused(session, caller, attempt, || {
+        read_many(
+            session,
+            caller,
+            &project,
+            names.as_deref(),
+            service.as_deref(),
+        )
+    })
+}
 
-    if version::size_of_all_current(session, &project, names.as_deref())? > SET_LIMIT as u64 {
+fn read_many<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    project: &str,
+    names: Option<&[String]>,
+    service: Option<&str>,
+) -> Result<Answer<'s>> {
+    keyring::require()?;
+    let rights = Rights::of(session, caller, Some(project))?;
+    rights.require(Permission::Read)?;
+    let service = rights.reading_service(caller, service)?;
+
+    if version::size_of_all_current(session, project, names)? > SET_LIMIT as u64 {
         return Err(too_large_together());
     }
-    let rows: Vec<Row<'s>> = version::all_current(session, &project, names.as_deref())?
+    let rows: Vec<Row<'s>> = version::all_current(session, project, names)?
         .iter()
         .collect();
     let versions = rows.iter().map(Version::read).collect::<Result<Vec<_>>>()?;
-    if let Some(names) = &names {
+    if let Some(names) = names {
         let missing: Vec<usize> = (1..)
             .zip(names)
             .filter(|(_, name)| !versions.iter().any(|version| version.name == **name))

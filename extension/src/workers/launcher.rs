@@ -1,5 +1,5 @@
-//! The launcher: always there, connected to no database, and silent. It starts the notifier where
-//! the database of the extension exists, and again when it ended.
+//! The launcher: always there, connected to no database, and silent. It starts the other workers
+//! where the database of the extension exists, and again when they ended.
 #![allow(unsafe_code)]
 
 use crate::gucs;
@@ -38,11 +38,17 @@ pub(crate) extern "C-unwind" fn pgs_launcher_main(_argument: pg_sys::Datum) {
     // Shared catalogues only: no database is held open by the launcher.
     BackgroundWorker::connect_worker_to_spi(None, None);
     wake::become_launcher();
+    let mut auditor: Option<DynamicBackgroundWorker> = None;
     let mut notifier: Option<DynamicBackgroundWorker> = None;
     loop {
-        let running = notifier.as_ref().is_some_and(lives);
-        if !running && database_exists() {
-            notifier = start_notifier();
+        let mut wanted = vec![(&mut auditor, AUDITOR)];
+        if gucs::workers() {
+            wanted.push((&mut notifier, NOTIFIER));
+        }
+        for (worker, kind) in wanted {
+            if !worker.as_ref().is_some_and(lives) && database_exists() {
+                *worker = start(kind);
+            }
         }
         if !BackgroundWorker::wait_latch(Some(LOOK_AGAIN)) {
             break;
@@ -89,13 +95,30 @@ fn database_exists() -> bool {
     })
 }
 
-fn start_notifier() -> Option<DynamicBackgroundWorker> {
+/// A worker that the launcher keeps running.
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    function: &'static str,
+}
+
+const AUDITOR: Kind = Kind {
+    name: "pg_secrets auditor",
+    function: "pgs_auditor_main",
+};
+
+const NOTIFIER: Kind = Kind {
+    name: "pg_secrets notifier",
+    function: "pgs_notifier_main",
+};
+
+fn start(kind: Kind) -> Option<DynamicBackgroundWorker> {
     // SAFETY: set in every process of the server.
     let own_pid = unsafe { pg_sys::MyProcPid };
-    BackgroundWorkerBuilder::new("pg_secrets notifier")
-        .set_type("pg_secrets notifier")
+    BackgroundWorkerBuilder::new(kind.name)
+        .set_type(kind.name)
         .set_library("pg_secrets")
-        .set_function("pgs_notifier_main")
+        .set_function(kind.function)
         .enable_spi_access()
         .set_restart_time(None)
         // Its end wakes the launcher, which starts it again.

@@ -1,0 +1,98 @@
+//! Records that are durable before anything else happens, whatever becomes of the transaction.
+#![allow(unsafe_code)]
+
+use crate::audit::ring::{self, Outcome, Ticket};
+use crate::error::{Error, Result};
+use crate::gucs;
+use pgrx::pg_sys;
+use std::time::{Duration, Instant};
+
+/// How many records of one read are under way at once; a larger one comes in several parts.
+const CHUNK: usize = ring::SLOTS / 8;
+
+/// How long to wait for a free slot before looking again.
+const FULL: Duration = Duration::from_millis(2);
+
+/// Hands records to the audit worker and waits until they are committed and flushed. On any error,
+/// and where the wait is cancelled, nothing may be released; the worker then records that.
+pub(crate) fn write(records: &[Vec<u8>]) -> Result<()> {
+    // SAFETY: reads the server's state.
+    if unsafe { pg_sys::RecoveryInProgress() } {
+        return Err(Error::unrecordable("secrets cannot be read on a standby").with_hint(
+            "Every read is recorded first, and a standby can write nothing: connect to the primary server.",
+        ));
+    }
+    let deadline = Instant::now() + gucs::audit_timeout();
+    for chunk in records.chunks(CHUNK) {
+        let mut tickets = Vec::with_capacity(chunk.len());
+        for record in chunk {
+            tickets.push(submit(record, deadline)?);
+        }
+        ring::wake_worker();
+        for ticket in &tickets {
+            wait(ticket, deadline)?;
+        }
+    }
+    Ok(())
+}
+
+fn submit(record: &[u8], deadline: Instant) -> Result<Ticket> {
+    if record.len() > ring::LONGEST_RECORD {
+        return Err(Error::internal("a record of the audit is too long"));
+    }
+    loop {
+        if let Some(ticket) = Ticket::submit(record) {
+            return Ok(ticket);
+        }
+        ring::wake_worker();
+        sleep(FULL.min(remaining(deadline)?));
+    }
+}
+
+fn wait(ticket: &Ticket, deadline: Instant) -> Result<()> {
+    loop {
+        match ticket.outcome() {
+            Outcome::Done => return Ok(()),
+            Outcome::Failed => return Err(not_durable("the audit worker failed")),
+            Outcome::Waiting => sleep(remaining(deadline)?),
+        }
+    }
+}
+
+fn remaining(deadline: Instant) -> Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(not_durable(
+            "it did not become durable within pg_secrets.audit_timeout",
+        ));
+    }
+    Ok(left)
+}
+
+fn not_durable(why: &str) -> Error {
+    Error::unrecordable(format!(
+        "the read could not be recorded, so nothing is released: {why}"
+    ))
+    .with_hint("Look for the process 'pg_secrets auditor' in pg_stat_activity and at what it waits for, at the disk, at a synchronous standby that is gone, and into the server's log; then try again.")
+}
+
+/// Waits for this process's latch, at most for `most`. A cancelled statement or a stopping server ends
+/// it by an ERROR.
+fn sleep(most: Duration) {
+    let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32;
+    // Rounded up: not to come back a moment too early, many times.
+    let milliseconds = i64::try_from(most.as_millis())
+        .unwrap_or(i64::MAX)
+        .saturating_add(1);
+    // SAFETY: this process's own latch.
+    unsafe {
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events,
+            milliseconds,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+        pg_sys::check_for_interrupts!();
+    }
+}

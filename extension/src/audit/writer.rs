@@ -1,0 +1,174 @@
+//! The audit worker: it commits the records that wait in the ring, all of them in one transaction, and
+//! lets their readers go on when that is flushed.
+//!
+//! It waits for the disk and for a synchronous standby whatever the server's settings say. When the
+//! server stops while it waits, the wait ends without the standby's word: then nobody is let go on.
+#![allow(unsafe_code)]
+
+use crate::audit::ring::{self, Taken};
+use crate::backend::session::{Param, Session, Statement};
+use crate::error::Result;
+use crate::gucs;
+use crate::keys::core_dumps;
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::{pg_guard, pg_sys};
+use std::ffi::CStr;
+use std::time::Duration;
+
+/// How often to look whether the extension is still there.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Settings that a database or a role may have for others, and that must not hold for the audit.
+const SETTINGS: [(&CStr, &CStr); 8] = [
+    (c"synchronous_commit", c"on"),
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"default_transaction_read_only", c"off"),
+    (c"default_transaction_isolation", c"read committed"),
+    (c"default_transaction_deferrable", c"off"),
+    (c"statement_timeout", c"0"),
+    (c"lock_timeout", c"0"),
+    (c"idle_in_transaction_session_timeout", c"0"),
+];
+
+static INSERT: Statement = Statement::new(
+    c"INSERT INTO control_plane.audit_logs (id, at, action, outcome, actor, login, project_id, secret_id, name, version, service, client_address, application_name, request_id, detail) SELECT r.id, timestamptz '2000-01-01 00:00:00+00' + r.at * interval '1 microsecond', r.action, r.outcome, r.actor, r.login, r.project_id, r.secret_id, r.name, r.version, r.service, r.client_address, r.application_name, r.request_id, r.detail FROM jsonb_to_recordset($1::jsonb) AS r (id uuid, at bigint, action text, outcome text, actor text, login text, project_id text, secret_id uuid, name text, version integer, service text, client_address inet, application_name text, request_id text, detail jsonb)",
+);
+
+static NOT_RELEASED: Statement = Statement::new(
+    c"UPDATE control_plane.audit_logs AS a SET outcome = 'not released' FROM jsonb_to_recordset($1::jsonb) AS r (id uuid) WHERE a.id = r.id AND a.outcome = 'success'",
+);
+
+unsafe extern "C-unwind" {
+    // The handlers themselves: pgrx's are wrapped, which a signal handler must not be.
+    fn die(signal: core::ffi::c_int);
+    #[link_name = "SignalHandlerForConfigReload"]
+    fn reload_config(signal: core::ffi::c_int);
+}
+
+/// The worker's process.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub(crate) extern "C-unwind" fn pgs_auditor_main(_argument: pg_sys::Datum) {
+    core_dumps::refuse();
+    attach_signals();
+    BackgroundWorker::connect_worker_to_spi(Some(&gucs::database()), None);
+    for (name, value) in SETTINGS {
+        override_setting(name, value);
+    }
+    if !BackgroundWorker::transaction(extension_exists) {
+        return;
+    }
+    ring::become_worker();
+    loop {
+        let taken = ring::take();
+        if taken.is_empty() {
+            if !sleep() && !BackgroundWorker::transaction(extension_exists) {
+                return;
+            }
+        } else {
+            commit(&taken);
+        }
+        check_for_interrupts();
+    }
+}
+
+/// SIGTERM ends a wait of any kind; SIGINT, which would end just the wait for a standby, does nothing.
+fn attach_signals() {
+    // SAFETY: handlers of Postgres's own, set before any signal is let through.
+    unsafe {
+        let set = |signal: i32, handler: pg_sys::pqsigfunc| {
+            #[cfg(not(feature = "pg18"))]
+            pg_sys::pqsignal(signal, handler);
+            #[cfg(feature = "pg18")]
+            pg_sys::pqsignal_be(signal, handler);
+        };
+        set(libc::SIGTERM, Some(die));
+        set(libc::SIGHUP, Some(reload_config));
+        set(libc::SIGINT, Some(ignore));
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+}
+
+unsafe extern "C-unwind" fn ignore(_signal: core::ffi::c_int) {}
+
+fn override_setting(name: &CStr, value: &CStr) {
+    // SAFETY: valid C strings, outside of any transaction.
+    unsafe {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    }
+}
+
+fn extension_exists() -> bool {
+    // SAFETY: a lookup by a valid C string, in a transaction.
+    unsafe { pg_sys::get_extension_oid(c"pg_secrets".as_ptr(), true) != pg_sys::InvalidOid }
+}
+
+/// Commits the records and lets their readers go on.
+fn commit(taken: &[Taken]) {
+    // An error in here ends this process. The launcher starts it again at once, and what it had taken
+    // fails then.
+    transaction(&INSERT, taken.iter().map(|one| one.record.as_slice()));
+    // SAFETY: reads the process's own state.
+    let stopping = unsafe { pg_sys::ProcDiePending != 0 };
+    let left: Vec<&Taken> = taken
+        .iter()
+        .filter(|one| one.finish(!stopping) || one.abandoned)
+        .collect();
+    if !left.is_empty() {
+        transaction(&NOT_RELEASED, left.iter().map(|one| one.record.as_slice()));
+    }
+}
+
+/// Runs a statement over records in a transaction of its own.
+fn transaction<'r>(statement: &Statement, records: impl Iterator<Item = &'r [u8]>) {
+    let mut list = Vec::from(b"[");
+    for record in records {
+        if list.len() > 1 {
+            list.push(b',');
+        }
+        list.extend_from_slice(record);
+    }
+    list.push(b']');
+    let list = String::from_utf8(list).expect("records are JSON");
+    let run = || -> Result<()> {
+        Session::with(|session| {
+            session.run(statement, &[Param::Text(Some(&list))])?;
+            Ok(())
+        })
+    };
+    BackgroundWorker::transaction(run).expect("the records are written");
+}
+
+/// Waits to be woken, or until it is time to look around; whether it was woken.
+fn sleep() -> bool {
+    let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32;
+    let milliseconds = i64::try_from(LOOK_AGAIN.as_millis()).unwrap_or(i64::MAX);
+    // SAFETY: this process's own latch.
+    let happened = unsafe {
+        let happened = pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events,
+            milliseconds,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+        happened
+    };
+    happened & (pg_sys::WL_LATCH_SET as i32) != 0
+}
+
+fn check_for_interrupts() {
+    // SAFETY: outside of any transaction of ours; reads and resets the process's own flags.
+    unsafe {
+        pg_sys::check_for_interrupts!();
+        if pg_sys::ConfigReloadPending != 0 {
+            pg_sys::ConfigReloadPending = 0;
+            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        }
+    }
+}
