@@ -62,6 +62,7 @@ pub(crate) extern "C-unwind" fn pgs_auditor_main(_argument: pg_sys::Datum) {
     loop {
         let taken = ring::take();
         if taken.is_empty() {
+            report_statistics();
             if !sleep() && !BackgroundWorker::transaction(extension_exists) {
                 return;
             }
@@ -142,6 +143,12 @@ fn transaction<'r>(statement: &Statement, records: impl Iterator<Item = &'r [u8]
         })
     };
     BackgroundWorker::transaction(run).expect("the records are written");
+}
+
+/// Autovacuum goes by what processes report of their changes; a session does so when it is idle.
+fn report_statistics() {
+    // SAFETY: outside of any transaction.
+    unsafe { pg_sys::pgstat_report_stat(false) };
 }
 
 /// Waits to be woken, or until it is time to look around; whether it was woken.
