@@ -395,3 +395,107 @@ async fn every_value_that_was_received_has_its_record_after_crashes() -> Proof {
     }
     Ok(())
 }
+
+async fn workers(sql: &Session, kind: &str) -> Proof<Vec<i32>> {
+    let pids: Vec<i32> = sql
+        .all(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_secrets ' || $1",
+            &[&kind],
+        )
+        .await?;
+    Ok(pids)
+}
+
+#[tokio::test]
+async fn whatever_is_ended_comes_back_and_there_is_one_of_each() -> Proof {
+    let (_cluster, sql, id) = start("").await?;
+    let first = auditor(&sql).await;
+    let launcher = workers(&sql, "launcher").await?[0];
+    // Cancelled it goes on; terminated it comes back, beside the workers that it had started.
+    sql.rows("SELECT pg_cancel_backend($1)", &[&launcher])
+        .await?;
+    sql.rows("SELECT control_plane.get_secret($1)", &[&id])
+        .await?;
+    assert_eq!(workers(&sql, "launcher").await?, [launcher]);
+    sql.rows("SELECT pg_terminate_backend($1)", &[&launcher])
+        .await?;
+    eventually("another launcher", || async {
+        let now = workers(&sql, "launcher").await.ok()?;
+        (now.len() == 1 && now != [launcher]).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(workers(&sql, "auditor").await?, [first]);
+    assert_eq!(workers(&sql, "notifier").await?.len(), 1);
+    sql.rows("SELECT control_plane.get_secret($1)", &[&id])
+        .await?;
+    // And what it has not started itself it replaces too.
+    sql.rows("SELECT pg_terminate_backend($1)", &[&first])
+        .await?;
+    eventually("another auditor", || async {
+        let now = workers(&sql, "auditor").await.ok()?;
+        (now.len() == 1 && now != [first]).then_some(())
+    })
+    .await;
+    sql.rows("SELECT control_plane.get_secret($1)", &[&id])
+        .await?;
+    assert_eq!(count(&sql, "secret.accessed", "success").await?, 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn records_that_do_not_arrive_in_the_table_let_no_value_out() -> Proof {
+    let (_cluster, sql, id) = start("pg_secrets.audit_timeout = '3s'").await?;
+    let read = "SELECT control_plane.get_secret($1)";
+    sql.rows(read, &[&id]).await?;
+    for (hide, show) in [
+        (
+            "CREATE RULE hide AS ON INSERT TO control_plane.audit_logs DO INSTEAD NOTHING",
+            "DROP RULE hide ON control_plane.audit_logs",
+        ),
+        (
+            "CREATE FUNCTION public.hide() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER hide BEFORE INSERT ON control_plane.audit_logs FOR EACH ROW EXECUTE FUNCTION public.hide()",
+            "DROP TRIGGER hide ON control_plane.audit_logs",
+        ),
+    ] {
+        sql.run(hide).await?;
+        for call in [read, "SELECT control_plane.get_secret_by_name($1::text, 'nowhere')"] {
+            let refused = sql.refused(&call.replace("$1", &format!("'{id}'")), &[]).await;
+            assert_eq!(refused.state, "PT503", "{call}: {refused:?}");
+        }
+        sql.run(show).await?;
+        // The worker that failed is started again.
+        eventually("reads", || async { sql.rows(read, &[&id]).await.ok() }).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_the_extension_nothing_is_started_over_and_over() -> Proof {
+    let (cluster, sql, _) = start("log_min_messages = debug1").await?;
+    auditor(&sql).await;
+    sql.run("DROP EXTENSION pg_secrets; DROP SCHEMA IF EXISTS control_plane CASCADE")
+        .await?;
+    sql.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'pg_secrets %or'",
+        &[],
+    )
+    .await?;
+    let starts = || {
+        let log = cluster.log();
+        log.matches("starting background worker process \"pg_secrets auditor\"")
+            .count()
+    };
+    let before = starts();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let since = starts() - before;
+    assert!(since <= 4, "{since} starts in four seconds");
+    // Installed again, it works at once.
+    sql.run("CREATE EXTENSION pg_secrets").await?;
+    sql.run("SELECT control_plane.create_secret('p', 'n', 'v')")
+        .await?;
+    sql.run("SELECT control_plane.get_secret_by_name('p', 'n')")
+        .await?;
+    Ok(())
+}

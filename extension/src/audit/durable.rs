@@ -16,12 +16,7 @@ const FULL: Duration = Duration::from_millis(2);
 /// Hands records to the audit worker and waits until they are committed and flushed. On any error,
 /// and where the wait is cancelled, nothing may be released; the worker then records that.
 pub(crate) fn write(records: &[Vec<u8>]) -> Result<()> {
-    // SAFETY: reads the server's state.
-    if unsafe { pg_sys::RecoveryInProgress() } {
-        return Err(Error::unrecordable("secrets cannot be read on a standby").with_hint(
-            "Every read is recorded first, and a standby can write nothing: connect to the primary server.",
-        ));
-    }
+    refuse_on_standby()?;
     let deadline = Instant::now() + gucs::audit_timeout();
     for chunk in records.chunks(CHUNK) {
         let mut tickets = Vec::with_capacity(chunk.len());
@@ -32,6 +27,17 @@ pub(crate) fn write(records: &[Vec<u8>]) -> Result<()> {
         for ticket in &tickets {
             wait(ticket, deadline)?;
         }
+    }
+    Ok(())
+}
+
+/// Refuses where nothing can be written.
+pub(crate) fn refuse_on_standby() -> Result<()> {
+    // SAFETY: reads the server's state.
+    if unsafe { pg_sys::RecoveryInProgress() } {
+        return Err(Error::unrecordable("secrets cannot be read on a standby").with_hint(
+            "Every read is recorded first, and a standby can write nothing: connect to the primary server.",
+        ));
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
 //! The record of reads, and of who uses which version.
+#![allow(unsafe_code)]
 
 use crate::access::identity::Caller;
 use crate::access::rights::ReadingService;
@@ -8,6 +9,7 @@ use crate::audit::record::{self, Record};
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::lifecycle::version::{self, Version};
+use pgrx::pg_sys;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -31,6 +33,7 @@ pub(crate) fn record(
     service: &ReadingService,
     administrator: bool,
 ) -> Result<()> {
+    durable::refuse_on_standby()?;
     let mut records = Vec::with_capacity(versions.len());
     for version in versions {
         let mut accessed = Record::new("secret.accessed");
@@ -50,7 +53,9 @@ pub(crate) fn record(
 
 /// Notes that a service uses a version.
 fn note_use(session: &Session, version: &Version, service: &ReadingService) -> Result<()> {
-    let Some(name) = &service.name else {
+    // SAFETY: reads the backend's own state.
+    let read_only = unsafe { pg_sys::XactReadOnly };
+    let Some(name) = service.name.as_deref().filter(|_| !read_only) else {
         return Ok(());
     };
     let usage = [
@@ -78,17 +83,21 @@ pub(crate) struct Attempt {
     pub(crate) service: Option<String>,
 }
 
-/// Does a read; one that is refused is recorded as durably as one that is not. That the record could
-/// not be written does not change the answer: nothing is released either way.
+/// Does a read; one that is refused is recorded as durably as one that is not, and fails as that one
+/// does where it cannot be recorded: nobody probes unseen.
 pub(crate) fn or_refused<T>(
     session: &Session,
     caller: &Caller,
     attempt: Attempt,
     read: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    read().inspect_err(|error| {
-        if error.is_refusal() {
-            let _ = record_refusal(session, caller, attempt, error);
+    read().map_err(|error| {
+        if !error.is_refusal() {
+            return error;
+        }
+        match record_refusal(session, caller, attempt, &error) {
+            Ok(()) => error,
+            Err(unrecordable) => unrecordable,
         }
     })
 }

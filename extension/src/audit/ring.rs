@@ -2,7 +2,8 @@
 //!
 //! A reader fills a slot and waits for it; the worker takes all slots that are ready, commits their
 //! records in one transaction, and then lets the readers go on. No lock is held by anybody: a slot
-//! belongs to whom its state says, and every change of hands is one atomic exchange.
+//! belongs to whom its state says, and every change of hands is one atomic exchange. Beside the state
+//! stands how often the slot was used: an exchange for an earlier use changes nothing.
 //!
 //! ```text
 //!  free ─reader─▶ filling ─reader─▶ ready ─worker─▶ taken ─worker─▶ done, failed ─reader─▶ free
@@ -13,11 +14,12 @@
 //! ```
 #![allow(unsafe_code)]
 
+use crate::workers::wake;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// How many records can wait at once.
 pub(super) const SLOTS: usize = 512;
@@ -25,14 +27,14 @@ pub(super) const SLOTS: usize = 512;
 /// The longest record, in bytes.
 pub(super) const LONGEST_RECORD: usize = 8 << 10;
 
-const FREE: u32 = 0;
-const FILLING: u32 = 1;
-const READY: u32 = 2;
-const ABANDONED: u32 = 3;
-const TAKEN: u32 = 4;
-const LEFT: u32 = 5;
-const DONE: u32 = 6;
-const FAILED: u32 = 7;
+const FREE: u64 = 0;
+const FILLING: u64 = 1;
+const READY: u64 = 2;
+const ABANDONED: u64 = 3;
+const TAKEN: u64 = 4;
+const LEFT: u64 = 5;
+const DONE: u64 = 6;
+const FAILED: u64 = 7;
 
 /// What lies in shared memory. All zeros is an empty ring.
 #[repr(C)]
@@ -41,7 +43,8 @@ struct Ring {
     worker: AtomicUsize,
     /// Where the next reader begins to look for a free slot.
     next: AtomicU32,
-    states: [AtomicU32; SLOTS],
+    /// The use of the slot in the upper bits, its state in the lowest byte.
+    states: [AtomicU64; SLOTS],
     lengths: [AtomicU32; SLOTS],
     /// The addresses of the readers' latches.
     readers: [AtomicUsize; SLOTS],
@@ -98,13 +101,60 @@ fn ring() -> Option<&'static Ring> {
     unsafe { RING.load(Ordering::Acquire).as_ref() }
 }
 
-fn change(state: &AtomicU32, from: u32, to: u32) -> bool {
-    state
-        .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
-        .is_ok()
+/// One use of one slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Use {
+    slot: usize,
+    number: u64,
 }
 
-fn wake(latch: &AtomicUsize) {
+fn pack(number: u64, state: u64) -> u64 {
+    number << 8 | state
+}
+
+fn unpack(packed: u64) -> (u64, u64) {
+    (packed >> 8, packed & 0xff)
+}
+
+impl Use {
+    /// Moves this use of its slot from one state to another; false where it is in neither.
+    fn change(self, ring: &Ring, from: u64, to: u64) -> bool {
+        let (from, to) = (pack(self.number, from), pack(self.number, to));
+        ring.states[self.slot]
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Its state; `None` once it is over.
+    fn state(self, ring: &Ring) -> Option<u64> {
+        let (number, state) = unpack(ring.states[self.slot].load(Ordering::Acquire));
+        (number == self.number && state != FREE).then_some(state)
+    }
+
+    /// Begins the next use of a slot, if it is free.
+    fn begin(ring: &Ring, slot: usize) -> Option<Self> {
+        let packed = ring.states[slot].load(Ordering::Acquire);
+        let (number, state) = unpack(packed);
+        let next = Self {
+            slot,
+            number: number + 1,
+        };
+        let filling = pack(next.number, FILLING);
+        let begun = state == FREE
+            && ring.states[slot]
+                .compare_exchange(packed, filling, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok();
+        begun.then_some(next)
+    }
+
+    /// What the slot is used for now.
+    fn current(ring: &Ring, slot: usize) -> (Self, u64) {
+        let (number, state) = unpack(ring.states[slot].load(Ordering::Acquire));
+        (Self { slot, number }, state)
+    }
+}
+
+fn set_latch(latch: &AtomicUsize) {
     let address = latch.load(Ordering::Acquire);
     if address != 0 {
         // SAFETY: the address of a process's latch among those that the server holds in shared
@@ -121,12 +171,12 @@ fn own_latch() -> usize {
 thread_local! {
     // What this process has in the ring, for when it ends in the middle of a wait: a process that is
     // terminated drops nothing.
-    static OWN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    static OWN: RefCell<Vec<Use>> = const { RefCell::new(Vec::new()) };
     static ENDS_TIDILY: Cell<bool> = const { Cell::new(false) };
 }
 
-fn remember(slot: usize) {
-    OWN.with_borrow_mut(|own| own.push(slot));
+fn remember(own_use: Use) {
+    OWN.with_borrow_mut(|own| own.push(own_use));
     if !ENDS_TIDILY.replace(true) {
         // SAFETY: a function that lives as long as the process.
         unsafe { pg_sys::before_shmem_exit(Some(at_exit), pg_sys::Datum::from(0)) };
@@ -134,21 +184,23 @@ fn remember(slot: usize) {
 }
 
 unsafe extern "C-unwind" fn at_exit(_code: core::ffi::c_int, _argument: pg_sys::Datum) {
-    for slot in OWN.take() {
-        give_up(slot);
+    for own_use in OWN.take() {
+        give_up(own_use);
     }
 }
 
 /// Leaves a slot to the worker, or gives it back where that is done with it.
-fn give_up(slot: usize) {
-    let Some(state) = ring().map(|ring| &ring.states[slot]) else {
+fn give_up(own_use: Use) {
+    let Some(ring) = ring() else {
         return;
     };
-    loop {
-        let given_up = match state.load(Ordering::Acquire) {
-            READY => change(state, READY, ABANDONED),
-            TAKEN => change(state, TAKEN, LEFT),
-            ended => change(state, ended, FREE),
+    while let Some(state) = own_use.state(ring) {
+        let given_up = match state {
+            READY => own_use.change(ring, READY, ABANDONED),
+            TAKEN => own_use.change(ring, TAKEN, LEFT),
+            FILLING | DONE | FAILED => own_use.change(ring, state, FREE),
+            // Given up already.
+            _ => true,
         };
         if given_up {
             return;
@@ -168,7 +220,7 @@ pub(super) enum Outcome {
 
 /// A record on its way. Given up when it is dropped before its end: the worker then records that
 /// nothing was released.
-pub(super) struct Ticket(usize);
+pub(super) struct Ticket(Use);
 
 impl Ticket {
     /// Puts a record into the ring; `None` where no slot is free.
@@ -178,10 +230,9 @@ impl Ticket {
             return None;
         }
         let begin = ring.next.fetch_add(1, Ordering::Relaxed) as usize;
-        let slot = (0..SLOTS)
-            .map(|step| (begin + step) % SLOTS)
-            .find(|slot| change(&ring.states[*slot], FREE, FILLING))?;
-        remember(slot);
+        let own_use = (0..SLOTS).find_map(|step| Use::begin(ring, (begin + step) % SLOTS))?;
+        remember(own_use);
+        let slot = own_use.slot;
         // SAFETY: the slot is this process's until its state says otherwise.
         unsafe {
             let room = ring.records[slot].get().cast::<u8>();
@@ -190,13 +241,14 @@ impl Ticket {
         let length = u32::try_from(record.len()).unwrap_or(0);
         ring.lengths[slot].store(length, Ordering::Relaxed);
         ring.readers[slot].store(own_latch(), Ordering::Relaxed);
-        ring.states[slot].store(READY, Ordering::Release);
-        Some(Self(slot))
+        own_use
+            .change(ring, FILLING, READY)
+            .then_some(Self(own_use))
     }
 
     /// How it stands.
     pub(super) fn outcome(&self) -> Outcome {
-        match ring().map(|ring| ring.states[self.0].load(Ordering::Acquire)) {
+        match ring().and_then(|ring| self.0.state(ring)) {
             Some(DONE) => Outcome::Done,
             Some(FAILED) | None => Outcome::Failed,
             Some(_) => Outcome::Waiting,
@@ -207,38 +259,47 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         give_up(self.0);
-        OWN.with_borrow_mut(|own| own.retain(|slot| *slot != self.0));
+        OWN.with_borrow_mut(|own| own.retain(|other| *other != self.0));
     }
 }
 
 /// Wakes the worker, if there is one.
 pub(super) fn wake_worker() {
     if let Some(ring) = ring() {
-        wake(&ring.worker);
+        set_latch(&ring.worker);
     }
+}
+
+/// Whether there is a worker.
+pub(crate) fn has_worker() -> bool {
+    ring().is_some_and(|ring| ring.worker.load(Ordering::Acquire) != 0)
 }
 
 /// A record that the worker has taken.
 pub(super) struct Taken {
-    slot: usize,
+    taken: Use,
     pub(super) record: Vec<u8>,
     /// Its reader has given up before anything was committed.
     pub(super) abandoned: bool,
 }
 
-/// This process is the audit worker from now on. What its predecessor had taken and not brought to an
-/// end has failed: nobody knows whether it was committed.
-pub(super) fn become_worker() {
+/// This process is the audit worker from now on, unless there is one: then false. What its predecessor
+/// had taken and not brought to an end has failed: nobody knows whether it was committed.
+pub(super) fn become_worker() -> bool {
     let Some(ring) = ring() else {
-        return;
+        return false;
     };
-    ring.worker.store(own_latch(), Ordering::Release);
-    for (slot, state) in ring.states.iter().enumerate() {
-        if change(state, TAKEN, FAILED) {
-            wake(&ring.readers[slot]);
-        }
-        change(state, LEFT, FREE);
+    if !wake::claim(&ring.worker) {
+        return false;
     }
+    for slot in 0..SLOTS {
+        let (found, _) = Use::current(ring, slot);
+        if found.change(ring, TAKEN, FAILED) {
+            set_latch(&ring.readers[slot]);
+        }
+        found.change(ring, LEFT, FREE);
+    }
+    true
 }
 
 /// Takes every record that waits.
@@ -246,12 +307,13 @@ pub(super) fn take() -> Vec<Taken> {
     let Some(ring) = ring() else {
         return Vec::new();
     };
-    let mut taken = Vec::new();
-    for (slot, state) in ring.states.iter().enumerate() {
-        let abandoned = match state.load(Ordering::Acquire) {
-            READY if change(state, READY, TAKEN) => false,
+    let mut all = Vec::new();
+    for slot in 0..SLOTS {
+        let (taken, state) = Use::current(ring, slot);
+        let abandoned = match state {
+            READY if taken.change(ring, READY, TAKEN) => false,
             // Also where its reader has given up a moment ago.
-            READY | ABANDONED if change(state, ABANDONED, LEFT) => true,
+            READY | ABANDONED if taken.change(ring, ABANDONED, LEFT) => true,
             _ => continue,
         };
         let length = ring.lengths[slot].load(Ordering::Relaxed) as usize;
@@ -260,13 +322,13 @@ pub(super) fn take() -> Vec<Taken> {
             let room = ring.records[slot].get().cast::<u8>();
             std::slice::from_raw_parts(room, length.min(LONGEST_RECORD)).to_vec()
         };
-        taken.push(Taken {
-            slot,
+        all.push(Taken {
+            taken,
             record,
             abandoned,
         });
     }
-    taken
+    all
 }
 
 impl Taken {
@@ -275,13 +337,11 @@ impl Taken {
         let Some(ring) = ring() else {
             return false;
         };
-        let state = &ring.states[self.slot];
         let ended = if durable { DONE } else { FAILED };
-        if change(state, TAKEN, ended) {
-            wake(&ring.readers[self.slot]);
+        if self.taken.change(ring, TAKEN, ended) {
+            set_latch(&ring.readers[self.taken.slot]);
             return false;
         }
-        state.store(FREE, Ordering::Release);
-        true
+        self.taken.change(ring, LEFT, FREE)
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Settings that a database or a role may have for others, and that must not hold for the audit.
-const SETTINGS: [(&CStr, &CStr); 8] = [
+const SETTINGS: &[(&CStr, &CStr)] = &[
     (c"synchronous_commit", c"on"),
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"default_transaction_read_only", c"off"),
@@ -28,6 +28,9 @@ const SETTINGS: [(&CStr, &CStr); 8] = [
     (c"statement_timeout", c"0"),
     (c"lock_timeout", c"0"),
     (c"idle_in_transaction_session_timeout", c"0"),
+    (c"session_replication_role", c"origin"),
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    (c"transaction_timeout", c"0"),
 ];
 
 static INSERT: Statement = Statement::new(
@@ -52,13 +55,16 @@ pub(crate) extern "C-unwind" fn pgs_auditor_main(_argument: pg_sys::Datum) {
     core_dumps::refuse();
     attach_signals();
     BackgroundWorker::connect_worker_to_spi(Some(&gucs::database()), None);
-    for (name, value) in SETTINGS {
+    for (name, value) in SETTINGS.iter().copied() {
         override_setting(name, value);
     }
     if !BackgroundWorker::transaction(extension_exists) {
         return;
     }
-    ring::become_worker();
+    if !ring::become_worker() {
+        return;
+    }
+    let owner = table_owner();
     loop {
         let taken = ring::take();
         if taken.is_empty() {
@@ -67,7 +73,8 @@ pub(crate) extern "C-unwind" fn pgs_auditor_main(_argument: pg_sys::Datum) {
                 return;
             }
         } else {
-            commit(&taken);
+            commit(&taken, owner);
+            report_statistics();
         }
         check_for_interrupts();
     }
@@ -93,7 +100,7 @@ fn attach_signals() {
 unsafe extern "C-unwind" fn ignore(_signal: core::ffi::c_int) {}
 
 fn override_setting(name: &CStr, value: &CStr) {
-    // SAFETY: valid C strings, outside of any transaction.
+    // SAFETY: valid C strings.
     unsafe {
         pg_sys::SetConfigOption(
             name.as_ptr(),
@@ -109,11 +116,30 @@ fn extension_exists() -> bool {
     unsafe { pg_sys::get_extension_oid(c"pg_secrets".as_ptr(), true) != pg_sys::InvalidOid }
 }
 
+static OWNER: Statement = Statement::new(
+    c"SELECT c.relowner::bigint FROM pg_catalog.pg_class AS c WHERE c.oid = 'control_plane.audit_logs'::regclass",
+);
+
+/// The owner of the audit's table.
+fn table_owner() -> pg_sys::Oid {
+    let find = || -> Result<Option<i64>> {
+        Session::with(|session| {
+            Ok(session
+                .run(&OWNER, &[])?
+                .first()
+                .and_then(|row| row.bigint(0)))
+        })
+    };
+    let owner = BackgroundWorker::transaction(|| find().unwrap_or_default());
+    let owner = owner.and_then(|owner| u32::try_from(owner).ok());
+    pg_sys::Oid::from(owner.expect("the audit's table has an owner"))
+}
+
 /// Commits the records and lets their readers go on.
-fn commit(taken: &[Taken]) {
-    // An error in here ends this process. The launcher starts it again at once, and what it had taken
-    // fails then.
-    transaction(&INSERT, taken.iter().map(|one| one.record.as_slice()));
+fn commit(taken: &[Taken], owner: pg_sys::Oid) {
+    // An error in here ends this process. The launcher starts it again, and what it had taken fails.
+    let records = taken.iter().map(|one| one.record.as_slice());
+    transaction(&INSERT, records, owner, Some(taken.len() as u64));
     // SAFETY: reads the process's own state.
     let stopping = unsafe { pg_sys::ProcDiePending != 0 };
     let left: Vec<&Taken> = taken
@@ -121,12 +147,20 @@ fn commit(taken: &[Taken]) {
         .filter(|one| one.finish(!stopping) || one.abandoned)
         .collect();
     if !left.is_empty() {
-        transaction(&NOT_RELEASED, left.iter().map(|one| one.record.as_slice()));
+        let records = left.iter().map(|one| one.record.as_slice());
+        transaction(&NOT_RELEASED, records, owner, None);
     }
 }
 
-/// Runs a statement over records in a transaction of its own.
-fn transaction<'r>(statement: &Statement, records: impl Iterator<Item = &'r [u8]>) {
+/// Runs a statement over records in a transaction of its own, as the owner of the table: triggers that
+/// somebody hung on it do not run as this process's superuser. `expected` is how many rows it must
+/// write; with another number nothing is committed.
+fn transaction<'r>(
+    statement: &Statement,
+    records: impl Iterator<Item = &'r [u8]>,
+    owner: pg_sys::Oid,
+    expected: Option<u64>,
+) {
     let mut list = Vec::from(b"[");
     for record in records {
         if list.len() > 1 {
@@ -136,13 +170,31 @@ fn transaction<'r>(statement: &Statement, records: impl Iterator<Item = &'r [u8]
     }
     list.push(b']');
     let list = String::from_utf8(list).expect("records are JSON");
-    let run = || -> Result<()> {
+    let run = || -> Result<u64> {
         Session::with(|session| {
-            session.run(statement, &[Param::Text(Some(&list))])?;
-            Ok(())
+            let rows = session.run(statement, &[Param::Text(Some(&list))])?;
+            Ok(rows.affected())
         })
     };
-    BackgroundWorker::transaction(run).expect("the records are written");
+    BackgroundWorker::transaction(|| {
+        let restricted =
+            (pg_sys::SECURITY_RESTRICTED_OPERATION | pg_sys::SECURITY_LOCAL_USERID_CHANGE) as i32;
+        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: plain assignments to the process's own state; an error ends the process.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context);
+            pg_sys::SetUserIdAndSecContext(owner, context | restricted);
+        }
+        // A failure is a panic in here: the transaction would be committed otherwise.
+        let written = run().expect("the records are written");
+        assert!(
+            expected.is_none_or(|expected| written == expected),
+            "records of the audit did not arrive in its table"
+        );
+        // SAFETY: as above. A trigger may have changed how the commit waits.
+        unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
+        override_setting(c"synchronous_commit", c"on");
+    });
 }
 
 /// Autovacuum goes by what processes report of their changes; a session does so when it is idle.

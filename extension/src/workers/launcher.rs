@@ -2,6 +2,7 @@
 //! where the database of the extension exists, and again when they ended.
 #![allow(unsafe_code)]
 
+use crate::audit::ring;
 use crate::gucs;
 use crate::keys::core_dumps;
 use crate::workers::wake;
@@ -11,11 +12,16 @@ use pgrx::bgworkers::{
 };
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::CStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often to look whether the database or the extension has come to be by another way than
 /// CREATE EXTENSION, which wakes the launcher.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What has lived for so long did not end for something that will be the same in a moment.
+const LONG_LIFE: Duration = Duration::from_secs(5);
+
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Registers the launcher; once, while the library is preloaded.
 pub(crate) fn register() {
@@ -37,22 +43,99 @@ pub(crate) extern "C-unwind" fn pgs_launcher_main(_argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     // Shared catalogues only: no database is held open by the launcher.
     BackgroundWorker::connect_worker_to_spi(None, None);
+    ignore_cancellation();
     wake::become_launcher();
-    let mut auditor: Option<DynamicBackgroundWorker> = None;
-    let mut notifier: Option<DynamicBackgroundWorker> = None;
+    let mut workers = vec![Worker::new(AUDITOR)];
+    if gucs::workers() {
+        workers.push(Worker::new(NOTIFIER));
+    }
+    let mut launches = wake::launches();
     loop {
-        let mut wanted = vec![(&mut auditor, AUDITOR)];
-        if gucs::workers() {
-            wanted.push((&mut notifier, NOTIFIER));
-        }
-        for (worker, kind) in wanted {
-            if !worker.as_ref().is_some_and(lives) && database_exists() {
-                *worker = start(kind);
+        // Somebody has just installed the extension: what ended for want of it is wanted now.
+        let asked = std::mem::replace(&mut launches, wake::launches()) != wake::launches();
+        let mut look_again = LOOK_AGAIN;
+        for worker in &mut workers {
+            if asked {
+                worker.pause = Duration::ZERO;
             }
+            look_again = look_again.min(worker.keep());
         }
-        if !BackgroundWorker::wait_latch(Some(LOOK_AGAIN)) {
+        if !BackgroundWorker::wait_latch(Some(look_again)) {
             break;
         }
+    }
+    // With 0 the postmaster would not start the launcher again, whoever terminated it.
+    // SAFETY: the process ends here, with nothing to drop that matters.
+    unsafe { pg_sys::proc_exit(1) };
+}
+
+/// The launcher has no statement that could be cancelled.
+fn ignore_cancellation() {
+    // SAFETY: sets how a signal is handled; the handler does nothing.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(libc::SIGINT, Some(ignore));
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(libc::SIGINT, Some(ignore));
+    }
+}
+
+unsafe extern "C-unwind" fn ignore(_signal: core::ffi::c_int) {}
+
+/// A worker that the launcher keeps running.
+struct Worker {
+    kind: Kind,
+    handle: Option<DynamicBackgroundWorker>,
+    started: Instant,
+    /// How long to wait after its start before it is started again.
+    pause: Duration,
+}
+
+impl Worker {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            handle: None,
+            started: Instant::now(),
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// Starts it if it does not run; answers when to look again. One that ends as soon as it has begun
+    /// is left alone for a while, and for longer each time.
+    fn keep(&mut self) -> Duration {
+        if self.handle.as_ref().is_some_and(lives) {
+            return LOOK_AGAIN;
+        }
+        // One that an earlier launcher has started.
+        if (self.kind.runs)() {
+            return SHORTEST_PAUSE;
+        }
+        let since = self.started.elapsed();
+        if self.handle.take().is_some() {
+            self.pause = if since > LONG_LIFE {
+                Duration::ZERO
+            } else {
+                (self.pause * 2).clamp(SHORTEST_PAUSE, LOOK_AGAIN)
+            };
+        }
+        if since < self.pause {
+            return self.pause - since;
+        }
+        if !database_exists() {
+            return LOOK_AGAIN;
+        }
+        self.started = Instant::now();
+        self.handle = start(self.kind);
+        if self.handle.is_none() {
+            pgrx::warning!(
+                "{} cannot be started: there is no free background worker; raise max_worker_processes",
+                self.kind.name
+            );
+            self.pause = SHORTEST_PAUSE;
+            return SHORTEST_PAUSE;
+        }
+        LOOK_AGAIN
     }
 }
 
@@ -95,21 +178,25 @@ fn database_exists() -> bool {
     })
 }
 
-/// A worker that the launcher keeps running.
+/// Which worker.
 #[derive(Clone, Copy)]
 struct Kind {
     name: &'static str,
     function: &'static str,
+    /// Whether one runs, whoever has started it.
+    runs: fn() -> bool,
 }
 
 const AUDITOR: Kind = Kind {
     name: "pg_secrets auditor",
     function: "pgs_auditor_main",
+    runs: ring::has_worker,
 };
 
 const NOTIFIER: Kind = Kind {
     name: "pg_secrets notifier",
     function: "pgs_notifier_main",
+    runs: wake::has_notifier,
 };
 
 fn start(kind: Kind) -> Option<DynamicBackgroundWorker> {

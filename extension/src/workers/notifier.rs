@@ -19,7 +19,9 @@ pub(crate) extern "C-unwind" fn pgs_notifier_main(_argument: pg_sys::Datum) {
     core_dumps::refuse();
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     BackgroundWorker::connect_worker_to_spi(Some(&gucs::database()), None);
-    wake::become_notifier();
+    if !wake::become_notifier() {
+        return;
+    }
     // What was committed before this process was there to be woken is told now.
     let mut woken = true;
     loop {

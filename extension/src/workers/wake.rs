@@ -14,6 +14,9 @@ static NOTIFIER: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets not
 // SAFETY: as above.
 static LAUNCHER: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets launcher") };
 
+// SAFETY: as above.
+static LAUNCHES: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets launches") };
+
 thread_local! {
     static NOTIFY_AT_COMMIT: Cell<bool> = const { Cell::new(false) };
     static LAUNCH_AT_COMMIT: Cell<bool> = const { Cell::new(false) };
@@ -23,6 +26,7 @@ thread_local! {
 pub(crate) fn request_shared_memory() {
     pg_shmem_init!(NOTIFIER);
     pg_shmem_init!(LAUNCHER);
+    pg_shmem_init!(LAUNCHES);
 }
 
 /// After this transaction's commit the notifier tells the relays.
@@ -43,6 +47,7 @@ pub(crate) fn at_end(committed: bool) {
         set(&NOTIFIER);
     }
     if committed && launch {
+        LAUNCHES.get().fetch_add(1, Ordering::AcqRel);
         set(&LAUNCHER);
     }
 }
@@ -57,9 +62,37 @@ fn set(latch: &PgAtomic<AtomicUsize>) {
     }
 }
 
-/// This process is the notifier from now on.
-pub(crate) fn become_notifier() {
-    NOTIFIER.get().store(own_latch(), Ordering::Release);
+/// Makes this process the one that `place` names by its latch, until it ends; false where another
+/// process is that already.
+pub(crate) fn claim(place: &'static AtomicUsize) -> bool {
+    let claimed = place.compare_exchange(0, own_latch(), Ordering::AcqRel, Ordering::Acquire);
+    if claimed.is_ok() {
+        let argument = pg_sys::Datum::from(std::ptr::from_ref(place) as usize);
+        // SAFETY: a function that lives as long as the process, and a place that does so too.
+        unsafe { pg_sys::before_shmem_exit(Some(give_place_back), argument) };
+    }
+    claimed.is_ok()
+}
+
+unsafe extern "C-unwind" fn give_place_back(_code: core::ffi::c_int, place: pg_sys::Datum) {
+    // SAFETY: what `claim` registered, in shared memory that is still attached.
+    let place = unsafe { &*place.cast_mut_ptr::<AtomicUsize>() };
+    let _ = place.compare_exchange(own_latch(), 0, Ordering::AcqRel, Ordering::Acquire);
+}
+
+/// This process is the notifier from now on; false where there is one.
+pub(crate) fn become_notifier() -> bool {
+    claim(NOTIFIER.get())
+}
+
+/// Whether there is a notifier.
+pub(crate) fn has_notifier() -> bool {
+    NOTIFIER.get().load(Ordering::Acquire) != 0
+}
+
+/// How often somebody has asked for the workers since the server's start.
+pub(crate) fn launches() -> usize {
+    LAUNCHES.get().load(Ordering::Acquire)
 }
 
 /// This process is the launcher from now on.
