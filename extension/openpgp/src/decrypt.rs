@@ -48,12 +48,17 @@ pub enum DecryptError {
 }
 
 /// What was decrypted.
-#[derive(Debug)]
 pub struct Decrypted {
     /// The plaintext.
     pub value: Zeroizing<Vec<u8>>,
     /// Where the message belongs, if it is one that the server itself sealed for a row.
     pub place: Option<Place>,
+}
+
+impl std::fmt::Debug for Decrypted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Decrypted([redacted], {:?})", self.place)
+    }
 }
 
 impl Keyring {

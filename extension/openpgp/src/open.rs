@@ -37,12 +37,17 @@ pub enum OpenError {
 }
 
 /// A value, and the key that its message is encrypted to.
-#[derive(Debug)]
 pub struct Opened<'k> {
     /// The value.
     pub value: Zeroizing<Vec<u8>>,
     /// The fingerprint of the key (its certificate's), in upper-case hex.
     pub fingerprint: &'k str,
+}
+
+impl std::fmt::Debug for Opened<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Opened([redacted], {})", self.fingerprint)
+    }
 }
 
 impl SecretKeys {

@@ -53,6 +53,8 @@ fn what_is_encrypted_is_decrypted_and_never_taken_for_a_value() {
         for value in [VALUE, b"", &[7; LIMIT]] {
             let message = keyring.encrypt(value).unwrap().message;
             assert_eq!(*keyring.decrypt(&message, LIMIT).unwrap().value, value);
+            let shown = format!("{:?}", keyring.decrypt(&message, LIMIT).unwrap());
+            assert_eq!(shown, "Decrypted([redacted], None)");
             let bound = keyring.open(Place::version(Uuid::nil()), &message, LIMIT);
             assert_eq!(bound.unwrap_err(), OpenError::NotBound);
             // The binary form alone is a message here.

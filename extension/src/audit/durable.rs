@@ -1,10 +1,9 @@
 //! Records that are durable before anything else happens, whatever becomes of the transaction.
-#![allow(unsafe_code)]
 
 use crate::audit::ring::{self, Outcome, Ticket};
+use crate::backend::{latch, session};
 use crate::error::{Error, Result};
 use crate::gucs;
-use pgrx::pg_sys;
 use std::time::{Duration, Instant};
 
 /// How many records of one read are under way at once; a larger one comes in several parts.
@@ -33,8 +32,7 @@ pub(crate) fn write(records: &[Vec<u8>]) -> Result<()> {
 
 /// Refuses where nothing can be written.
 pub(crate) fn refuse_on_standby() -> Result<()> {
-    // SAFETY: reads the server's state.
-    if unsafe { pg_sys::RecoveryInProgress() } {
+    if session::on_standby() {
         return Err(Error::unrecordable("secrets cannot be read on a standby").with_hint(
             "Every read is recorded first, and a standby can write nothing: connect to the primary server.",
         ));
@@ -51,7 +49,7 @@ fn submit(record: &[u8], deadline: Instant) -> Result<Ticket> {
             return Ok(ticket);
         }
         ring::wake_worker();
-        sleep(FULL.min(remaining(deadline)?));
+        latch::wait(FULL.min(remaining(deadline)?));
     }
 }
 
@@ -60,7 +58,9 @@ fn wait(ticket: &Ticket, deadline: Instant) -> Result<()> {
         match ticket.outcome() {
             Outcome::Done => return Ok(()),
             Outcome::Failed => return Err(not_durable("the audit worker failed")),
-            Outcome::Waiting => sleep(remaining(deadline)?),
+            Outcome::Waiting => {
+                latch::wait(remaining(deadline)?);
+            }
         }
     }
 }
@@ -80,25 +80,4 @@ fn not_durable(why: &str) -> Error {
         "the read could not be recorded, so nothing is released: {why}"
     ))
     .with_hint("Look for the process 'pg_secrets auditor' in pg_stat_activity and at what it waits for, at the disk, at a synchronous standby that is gone, and into the server's log; then try again.")
-}
-
-/// Waits for this process's latch, at most for `most`. A cancelled statement or a stopping server ends
-/// it by an ERROR.
-fn sleep(most: Duration) {
-    let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32;
-    // Rounded up: not to come back a moment too early, many times.
-    let milliseconds = i64::try_from(most.as_millis())
-        .unwrap_or(i64::MAX)
-        .saturating_add(1);
-    // SAFETY: this process's own latch.
-    unsafe {
-        pg_sys::WaitLatch(
-            pg_sys::MyLatch,
-            events,
-            milliseconds,
-            pg_sys::PG_WAIT_EXTENSION,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
-        pg_sys::check_for_interrupts!();
-    }
 }

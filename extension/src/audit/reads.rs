@@ -1,15 +1,13 @@
 //! The record of reads, and of who uses which version.
-#![allow(unsafe_code)]
 
 use crate::access::identity::Caller;
 use crate::access::rights::ReadingService;
 use crate::audit::changes;
 use crate::audit::durable;
-use crate::audit::record::{self, Record};
-use crate::backend::session::{Param, Session, Statement};
+use crate::audit::record::{Encoder, Record};
+use crate::backend::session::{Param, Session, Statement, in_read_only_transaction};
 use crate::error::{Error, Result};
 use crate::lifecycle::version::{self, Version};
-use pgrx::pg_sys;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -34,6 +32,7 @@ pub(crate) fn record(
     administrator: bool,
 ) -> Result<()> {
     durable::refuse_on_standby()?;
+    let encoder = Encoder::new(session, caller)?;
     let mut records = Vec::with_capacity(versions.len());
     for version in versions {
         let mut accessed = Record::new("secret.accessed");
@@ -42,8 +41,7 @@ pub(crate) fn record(
         accessed.name = Some(version.name.clone());
         accessed.version = Some(version.number);
         accessed.service.clone_from(&service.name);
-        let accessed = accessed.by_administrator(administrator);
-        records.push(record::encode(session, caller, &accessed, "success")?);
+        records.push(encoder.encode(accessed.by_administrator(administrator), "success")?);
     }
     for version in versions {
         note_use(session, version, service)?;
@@ -53,11 +51,12 @@ pub(crate) fn record(
 
 /// Notes that a service uses a version.
 fn note_use(session: &Session, version: &Version, service: &ReadingService) -> Result<()> {
-    // SAFETY: reads the backend's own state.
-    let read_only = unsafe { pg_sys::XactReadOnly };
-    let Some(name) = service.name.as_deref().filter(|_| !read_only) else {
+    let Some(name) = &service.name else {
         return Ok(());
     };
+    if in_read_only_transaction() {
+        return Ok(());
+    }
     let usage = [
         Param::Uuid(Some(version.id)),
         Param::Text(Some(name)),
@@ -124,5 +123,5 @@ fn record_refusal(
         denied.name = Some(known.name);
         denied.version = denied.version.or(Some(known.number));
     }
-    durable::write(&[record::encode(session, caller, &denied, "denied")?])
+    durable::write(&[Encoder::new(session, caller)?.encode(denied, "denied")?])
 }

@@ -79,40 +79,53 @@ static SURROUNDINGS: Statement = Statement::new(
     c"SELECT pg_catalog.host(pg_catalog.inet_client_addr()), pg_catalog.current_setting('application_name')",
 );
 
-/// The record as the audit worker takes it: a JSON object of the columns, `at` in microseconds since
-/// 2000. Texts of the caller's are cut to what a name may have: an attempt may name anything.
-pub(crate) fn encode(
-    session: &Session,
-    caller: &Caller,
-    record: &Record,
-    outcome: &str,
-) -> Result<Vec<u8>> {
-    let mut record = record.clone();
-    if let Some(role) = &caller.role {
-        record.add_detail("role", json!(role));
+/// Forms records of one caller as the audit worker takes them.
+pub(crate) struct Encoder<'c> {
+    caller: &'c Caller,
+    client_address: Option<String>,
+    application_name: Option<String>,
+}
+
+impl<'c> Encoder<'c> {
+    /// Looks once where the caller comes from.
+    pub(crate) fn new(session: &Session, caller: &'c Caller) -> Result<Self> {
+        let surroundings = session.run(&SURROUNDINGS, &[])?.first();
+        let surrounding = |column| surroundings.as_ref().and_then(|row| row.text(column));
+        let request = &caller.request;
+        let own = |text: &Option<String>, column| text.clone().or_else(|| surrounding(column));
+        Ok(Self {
+            caller,
+            client_address: own(&request.client_address, 0),
+            application_name: own(&request.application_name, 1),
+        })
     }
-    let request = &caller.request;
-    let surroundings = session.run(&SURROUNDINGS, &[])?.first();
-    let surrounding = |column| surroundings.as_ref().and_then(|row| row.text(column));
-    let own = |text: &Option<String>, column| text.clone().or_else(|| surrounding(column));
-    let object = json!({
-        "id": id::new()?,
-        "at": id::now(),
-        "action": record.action,
-        "outcome": outcome,
-        "actor": cut(Some(&caller.actor)),
-        "login": cut(Some(&caller.login)),
-        "project_id": cut(record.project_id.as_deref()),
-        "secret_id": record.secret_id,
-        "name": cut(record.name.as_deref()),
-        "version": record.version,
-        "service": cut(record.service.as_deref()),
-        "client_address": own(&request.client_address, 0),
-        "application_name": cut(own(&request.application_name, 1).as_deref()),
-        "request_id": cut(request.id.as_deref()),
-        "detail": record.detail,
-    });
-    Ok(object.to_string().into_bytes())
+
+    /// The record: a JSON object of the columns, `at` in microseconds since 2000. Texts of the
+    /// caller's are cut to what a name may have: an attempt may name anything.
+    pub(crate) fn encode(&self, mut record: Record, outcome: &str) -> Result<Vec<u8>> {
+        let caller = self.caller;
+        if let Some(role) = &caller.role {
+            record.add_detail("role", json!(role));
+        }
+        let object = json!({
+            "id": id::new()?,
+            "at": id::now(),
+            "action": record.action,
+            "outcome": outcome,
+            "actor": cut(Some(&caller.actor)),
+            "login": cut(Some(&caller.login)),
+            "project_id": cut(record.project_id.as_deref()),
+            "secret_id": record.secret_id,
+            "name": cut(record.name.as_deref()),
+            "version": record.version,
+            "service": cut(record.service.as_deref()),
+            "client_address": self.client_address,
+            "application_name": cut(self.application_name.as_deref()),
+            "request_id": cut(caller.request.id.as_deref()),
+            "detail": record.detail,
+        });
+        Ok(object.to_string().into_bytes())
+    }
 }
 
 /// The longest text in a record, in characters.

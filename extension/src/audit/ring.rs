@@ -14,7 +14,7 @@
 //! ```
 #![allow(unsafe_code)]
 
-use crate::workers::wake;
+use crate::backend::latch;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ptr::null_mut;
@@ -154,20 +154,6 @@ impl Use {
     }
 }
 
-fn set_latch(latch: &AtomicUsize) {
-    let address = latch.load(Ordering::Acquire);
-    if address != 0 {
-        // SAFETY: the address of a process's latch among those that the server holds in shared
-        // memory for its whole life; whoever uses it by now expects to be woken for nothing.
-        unsafe { pg_sys::SetLatch(address as *mut pg_sys::Latch) };
-    }
-}
-
-fn own_latch() -> usize {
-    // SAFETY: set for every process that has access to shared memory.
-    unsafe { pg_sys::MyLatch as usize }
-}
-
 thread_local! {
     // What this process has in the ring, for when it ends in the middle of a wait: a process that is
     // terminated drops nothing.
@@ -240,7 +226,7 @@ impl Ticket {
         }
         let length = u32::try_from(record.len()).unwrap_or(0);
         ring.lengths[slot].store(length, Ordering::Relaxed);
-        ring.readers[slot].store(own_latch(), Ordering::Relaxed);
+        ring.readers[slot].store(latch::own(), Ordering::Relaxed);
         own_use
             .change(ring, FILLING, READY)
             .then_some(Self(own_use))
@@ -266,7 +252,7 @@ impl Drop for Ticket {
 /// Wakes the worker, if there is one.
 pub(super) fn wake_worker() {
     if let Some(ring) = ring() {
-        set_latch(&ring.worker);
+        latch::set(&ring.worker);
     }
 }
 
@@ -289,13 +275,13 @@ pub(super) fn become_worker() -> bool {
     let Some(ring) = ring() else {
         return false;
     };
-    if !wake::claim(&ring.worker) {
+    if !latch::claim(&ring.worker) {
         return false;
     }
     for slot in 0..SLOTS {
         let (found, _) = Use::current(ring, slot);
         if found.change(ring, TAKEN, FAILED) {
-            set_latch(&ring.readers[slot]);
+            latch::set(&ring.readers[slot]);
         }
         found.change(ring, LEFT, FREE);
     }
@@ -339,7 +325,7 @@ impl Taken {
         };
         let ended = if durable { DONE } else { FAILED };
         if self.taken.change(ring, TAKEN, ended) {
-            set_latch(&ring.readers[self.taken.slot]);
+            latch::set(&ring.readers[self.taken.slot]);
             return false;
         }
         self.taken.change(ring, LEFT, FREE)

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::audit::ring::{self, Taken};
+use crate::backend::latch;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::Result;
 use crate::gucs;
@@ -69,7 +70,7 @@ pub(crate) extern "C-unwind" fn pgs_auditor_main(_argument: pg_sys::Datum) {
         let taken = ring::take();
         if taken.is_empty() {
             report_statistics();
-            if !sleep() && !BackgroundWorker::transaction(extension_exists) {
+            if !latch::wait(LOOK_AGAIN) && !BackgroundWorker::transaction(extension_exists) {
                 return;
             }
         } else {
@@ -201,24 +202,6 @@ fn transaction<'r>(
 fn report_statistics() {
     // SAFETY: outside of any transaction.
     unsafe { pg_sys::pgstat_report_stat(false) };
-}
-
-/// Waits to be woken, or until it is time to look around; whether it was woken.
-fn sleep() -> bool {
-    let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32;
-    let milliseconds = i64::try_from(LOOK_AGAIN.as_millis()).unwrap_or(i64::MAX);
-    // SAFETY: this process's own latch.
-    let happened = unsafe {
-        let happened = pg_sys::WaitLatch(
-            pg_sys::MyLatch,
-            events,
-            milliseconds,
-            pg_sys::PG_WAIT_EXTENSION,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
-        happened
-    };
-    happened & (pg_sys::WL_LATCH_SET as i32) != 0
 }
 
 fn check_for_interrupts() {

@@ -4,6 +4,7 @@
 pub(crate) mod answer;
 pub(crate) mod arguments;
 pub(crate) mod entry;
+pub(crate) mod latch;
 pub(crate) mod owner;
 pub(crate) mod raise;
 pub(crate) mod session;

@@ -202,6 +202,18 @@ impl Session {
     }
 }
 
+/// Whether this server is a standby, which can write nothing.
+pub(crate) fn on_standby() -> bool {
+    // SAFETY: reads the server's state.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Whether the current transaction may write nothing.
+pub(crate) fn in_read_only_transaction() -> bool {
+    // SAFETY: reads the backend's own state.
+    unsafe { pg_sys::XactReadOnly }
+}
+
 /// What a statement returned.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'s> {

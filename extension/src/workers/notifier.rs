@@ -2,6 +2,7 @@
 //! without a payload. It ends where the extension is not installed.
 #![allow(unsafe_code)]
 
+use crate::backend::latch;
 use crate::gucs;
 use crate::keys::core_dumps;
 use crate::workers::wake;
@@ -37,7 +38,7 @@ pub(crate) extern "C-unwind" fn pgs_notifier_main(_argument: pg_sys::Datum) {
         if !installed {
             break;
         }
-        woken = wait();
+        woken = latch::wait(LOOK_AGAIN);
         if BackgroundWorker::sigterm_received() {
             break;
         }
@@ -56,23 +57,4 @@ fn notify() {
     // A failure ends this process with an error in the log; the launcher starts it again, and the
     // relays poll meanwhile.
     Spi::run("SELECT pg_catalog.pg_notify('pg_secrets', '')").expect("pg_notify");
-}
-
-/// Waits to be woken, or until it is time to look again; whether it was woken.
-fn wait() -> bool {
-    let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32;
-    let milliseconds = i64::try_from(LOOK_AGAIN.as_millis()).unwrap_or(i64::MAX);
-    // SAFETY: this process's own latch.
-    let happened = unsafe {
-        let happened = pg_sys::WaitLatch(
-            pg_sys::MyLatch,
-            events,
-            milliseconds,
-            pg_sys::PG_WAIT_EXTENSION,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
-        pg_sys::check_for_interrupts!();
-        happened
-    };
-    happened & (pg_sys::WL_LATCH_SET as i32) != 0
 }
