@@ -91,7 +91,9 @@ CREATE TABLE control_plane.secret_consumers (
 );
 
 -- One row per access and per change: ids and names, never a value. No foreign keys: what a row
--- names may be rolled back or purged, the row stays.
+-- names may be rolled back or purged, the row stays. arrival grows with the order in which the records
+-- of reads became durable (it begins with a time, so that what one server wrote never has the number of
+-- what another did); NULL where a record was written in the transaction of its change.
 CREATE TABLE control_plane.audit_logs (
     id uuid NOT NULL,
     at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
@@ -108,7 +110,58 @@ CREATE TABLE control_plane.audit_logs (
     application_name text,
     request_id text,
     detail jsonb,
+    arrival bigint,
     CONSTRAINT audit_logs_pkey PRIMARY KEY (id)
+);
+
+-- Records that were written in the transaction of their change, until they are chained.
+CREATE TABLE control_plane.audit_unchained (
+    record_id uuid NOT NULL,
+    CONSTRAINT audit_unchained_pkey PRIMARY KEY (record_id)
+);
+
+-- The order of all records, each link hashed over the one before it: sql/41_chain.sql says how. segment
+-- names the server and the timeline that wrote the link: a standby that was promoted, or a restored
+-- database, goes on in a segment of its own, with the next number.
+CREATE TABLE control_plane.audit_chain (
+    seq bigint NOT NULL,
+    segment uuid NOT NULL,
+    record_id uuid NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT audit_chain_pkey PRIMARY KEY (segment, seq),
+    CONSTRAINT audit_chain_seq_check CHECK (seq OPERATOR(pg_catalog.>=) 1),
+    CONSTRAINT audit_chain_hash_check CHECK (pg_catalog.octet_length(hash) OPERATOR(pg_catalog.=) 32)
+);
+
+-- Heads of the chain that were signed: each says what the link with that number is. A checkpoint is the
+-- head up to which retention has removed links and records.
+CREATE TABLE control_plane.audit_heads (
+    seq bigint NOT NULL,
+    kind text NOT NULL,
+    segment uuid NOT NULL,
+    hash bytea NOT NULL,
+    signed_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    signed text NOT NULL,
+    CONSTRAINT audit_heads_pkey PRIMARY KEY (segment, seq, kind),
+    CONSTRAINT audit_heads_kind_check CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['head', 'checkpoint'])),
+    CONSTRAINT audit_heads_hash_check CHECK (pg_catalog.octet_length(hash) OPERATOR(pg_catalog.=) 32)
+);
+
+-- Up to which arrival the audit was gone through, by what it was gone through for, in which segment.
+CREATE TABLE control_plane.audit_progress (
+    segment uuid NOT NULL,
+    purpose text NOT NULL,
+    arrival bigint NOT NULL,
+    CONSTRAINT audit_progress_pkey PRIMARY KEY (segment, purpose)
+);
+
+-- Uses of a version that could not be stored yet, because somebody is changing its secret.
+CREATE TABLE control_plane.usage_deferred (
+    secret_id uuid NOT NULL,
+    service varchar(50) NOT NULL,
+    used_at timestamptz NOT NULL,
+    verified_at timestamptz,
+    CONSTRAINT usage_deferred_pkey PRIMARY KEY (secret_id, service)
 );
 
 -- Events, written in the transaction of the change that they tell of. body is what a webhook
@@ -235,6 +288,16 @@ SELECT pg_catalog.pg_extension_config_dump('control_plane.secrets', '');
 SELECT pg_catalog.pg_extension_config_dump('control_plane.secret_consumers', '');
 
 SELECT pg_catalog.pg_extension_config_dump('control_plane.audit_logs', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.audit_unchained', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.audit_chain', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.audit_heads', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.audit_progress', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.usage_deferred', '');
 
 SELECT pg_catalog.pg_extension_config_dump('control_plane.outbox', '');
 

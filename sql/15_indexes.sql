@@ -15,6 +15,16 @@ CREATE INDEX audit_logs_secret_id_idx ON control_plane.audit_logs (secret_id, at
 
 CREATE INDEX audit_logs_actor_idx ON control_plane.audit_logs (actor, at);
 
+-- The records of reads in the order in which they became durable.
+CREATE UNIQUE INDEX audit_logs_arrival_idx ON control_plane.audit_logs (arrival)
+    WHERE arrival IS NOT NULL;
+
+-- 'Is this record chained, and where?'
+CREATE INDEX audit_chain_record_id_idx ON control_plane.audit_chain (record_id);
+
+-- 'Who was told of what happened to this secret?'
+CREATE INDEX outbox_secret_id_idx ON control_plane.outbox (secret_id);
+
 CREATE INDEX endpoints_project_id_idx ON control_plane.endpoints (project_id);
 
 CREATE INDEX deliveries_due_idx ON control_plane.deliveries (next_attempt_at)

@@ -211,3 +211,18 @@ CREATE TYPE control_plane.verify_failure AS (
     kind text,
     problem text
 );
+
+-- What verify_audit() found. problem is changed, removed, inserted or reordered, with the record (and its
+-- number in the chain) that is the first of its kind; or cut or rewritten, where the chain is not what the
+-- signed head says; or unverifiable. unchained counts the records of the last moment, which no link
+-- covers yet.
+CREATE TYPE control_plane.audit_verdict AS (
+    intact boolean,
+    from_seq bigint,
+    to_seq bigint,
+    unchained bigint,
+    problem text,
+    seq bigint,
+    record_id uuid,
+    explanation text
+);

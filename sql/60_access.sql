@@ -83,6 +83,8 @@ BEGIN
         EXECUTE pg_catalog.format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA control_plane TO %I', role);
         EXECUTE pg_catalog.format('REVOKE EXECUTE ON FUNCTION control_plane.set_execute(text, text) FROM %I', role);
         EXECUTE pg_catalog.format('REVOKE EXECUTE ON FUNCTION control_plane.audit_change() FROM %I', role);
+        EXECUTE pg_catalog.format('REVOKE EXECUTE ON FUNCTION control_plane.protect_audit() FROM %I', role);
+        EXECUTE pg_catalog.format('REVOKE EXECUTE ON FUNCTION control_plane.store_usage(bigint, bigint) FROM %I', role);
     ELSE
         EXECUTE pg_catalog.format('REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control_plane FROM %I', role);
         EXECUTE pg_catalog.format('REVOKE USAGE ON SCHEMA control_plane FROM %I', role);

@@ -3,7 +3,8 @@
 #![allow(unsafe_code)]
 
 use crate::access::{grants, tokens};
-use crate::backend::entry::{enter, enter_audit_trigger};
+use crate::audit::{head, verify as verify_audit};
+use crate::backend::entry::{enter, enter_audit_trigger, enter_protecting_trigger};
 use crate::install;
 use crate::keys::{list as list_keys, messages, reencrypt, verify};
 use crate::lifecycle::{consumers, create, delete, list, read, rotate};
@@ -65,6 +66,8 @@ entry_points! {
     pgs_pgp_decrypt / pg_finfo_pgs_pgp_decrypt => messages::pgp_decrypt,
     pgs_armor / pg_finfo_pgs_armor => messages::armor,
     pgs_dearmor / pg_finfo_pgs_dearmor => messages::dearmor,
+    pgs_verify_audit / pg_finfo_pgs_verify_audit => verify_audit::verify_audit,
+    pgs_export_audit_head / pg_finfo_pgs_export_audit_head => head::export_audit_head,
     pgs_assert_installable / pg_finfo_pgs_assert_installable => install::assert_installable,
 }
 
@@ -85,4 +88,23 @@ pub(crate) unsafe extern "C-unwind" fn pgs_audit_change(
 ) -> pg_sys::Datum {
     // SAFETY: Postgres calls it as a trigger, or it refuses.
     unsafe { enter_audit_trigger(call) }
+}
+
+/// The calling convention of the trigger that protects the audit.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn pg_finfo_pgs_protect_audit() -> &'static pg_sys::Pg_finfo_record {
+    const VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}
+
+/// The trigger that protects the audit, declared in sql/41_chain.sql.
+///
+/// # Safety
+/// Called by Postgres alone.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C-unwind" fn pgs_protect_audit(
+    call: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: Postgres calls it as a trigger, or it refuses.
+    unsafe { enter_protecting_trigger(call) }
 }

@@ -18,6 +18,10 @@ static GRACE_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(24 * 60 * 60);
 static PURGE_AFTER: GucSetting<i32> = GucSetting::<i32>::new(30 * 24 * 60 * 60);
 static MAX_VALUE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 static AUDIT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5000);
+static AUDIT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(0);
+static AUDIT_HEAD_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60 * 60);
+static MAINTENANCE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);
+static DENIED_THRESHOLD: GucSetting<i32> = GucSetting::<i32>::new(10);
 static WORKERS: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 /// Ten years: longer than any grace that is still a grace, and far from the calendar's end.
@@ -73,6 +77,19 @@ pub(crate) fn register() {
         GucContext::Sighup,
         GucFlags::UNIT_BYTE,
     );
+    register_audit();
+    GucRegistry::define_bool_guc(
+        c"pg_secrets.workers",
+        c"Whether the background workers of pg_secrets run that act by themselves.",
+        c"Off for a physical copy of a server, so that it sends nothing in the original's name. The worker that writes the audit runs all the same: without it nothing can be read.",
+        &WORKERS,
+        GucContext::Postmaster,
+        GucFlags::default(),
+    );
+    reserve_prefix();
+}
+
+fn register_audit() {
     GucRegistry::define_int_guc(
         c"pg_secrets.audit_timeout",
         c"How long a read waits for its record to become durable.",
@@ -83,15 +100,46 @@ pub(crate) fn register() {
         GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
-    GucRegistry::define_bool_guc(
-        c"pg_secrets.workers",
-        c"Whether the background workers of pg_secrets run that act by themselves.",
-        c"Off for a physical copy of a server, so that it sends nothing in the original's name. The worker that writes the audit runs all the same: without it nothing can be read.",
-        &WORKERS,
-        GucContext::Postmaster,
+    GucRegistry::define_int_guc(
+        c"pg_secrets.audit_retention",
+        c"How long the audit keeps its records.",
+        c"Older ones are removed from the beginning of the chain, and a signed checkpoint says up to where. 0 keeps them for ever.",
+        &AUDIT_RETENTION,
+        0,
+        LONGEST_SECONDS,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_secrets.audit_head_interval",
+        c"How often the head of the audit's chain is signed, written to the log and sent as event audit.head.",
+        c"Only when there is something new. 0 never does it.",
+        &AUDIT_HEAD_INTERVAL,
+        0,
+        LONGEST_SECONDS,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_secrets.denied_threshold",
+        c"After how many refused reads of an actor within ten minutes the event audit.denied tells of it.",
+        c"0 never does it; each refusal is recorded all the same.",
+        &DENIED_THRESHOLD,
+        0,
+        1000,
+        GucContext::Sighup,
         GucFlags::default(),
     );
-    reserve_prefix();
+    GucRegistry::define_int_guc(
+        c"pg_secrets.maintenance_interval",
+        c"How often the workers look for what is due.",
+        c"",
+        &MAINTENANCE_INTERVAL,
+        1,
+        24 * 60 * 60,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
 }
 
 #[allow(unsafe_code)]
@@ -200,6 +248,26 @@ pub(crate) fn max_value_size() -> usize {
 /// How long a read waits for its record to become durable.
 pub(crate) fn audit_timeout() -> Duration {
     Duration::from_millis(u64::try_from(AUDIT_TIMEOUT.get()).unwrap_or(0))
+}
+
+/// How long the audit keeps its records; `None` for ever.
+pub(crate) fn audit_retention() -> Option<Duration> {
+    Some(seconds(&AUDIT_RETENTION)).filter(|time| !time.is_zero())
+}
+
+/// How often the head of the audit's chain is signed and announced; `None` never.
+pub(crate) fn audit_head_interval() -> Option<Duration> {
+    Some(seconds(&AUDIT_HEAD_INTERVAL)).filter(|time| !time.is_zero())
+}
+
+/// How often the workers look for what is due.
+pub(crate) fn maintenance_interval() -> Duration {
+    seconds(&MAINTENANCE_INTERVAL)
+}
+
+/// How many refused reads of an actor are an alarm; 0 for none.
+pub(crate) fn denied_threshold() -> i32 {
+    DENIED_THRESHOLD.get()
 }
 
 /// Whether the workers run that act by themselves.

@@ -42,6 +42,7 @@ pub extern "C-unwind" fn _PG_init() {
     preload::warn_if_not_last();
     workers::wake::request_shared_memory();
     audit::ring::request_shared_memory();
+    access::rejected_tokens::request_shared_memory();
     redaction::log_hook::install();
     backend::transaction::register_callback();
     keys::core_dumps::install();

@@ -1,16 +1,20 @@
 //! pg_dump takes everything along, and a restore brings it back unchanged.
 
-use pg_secrets_tests::{COMPANION_LOGIN, Cluster, Key, Proof, Session, TestApp};
+use pg_secrets_tests::{
+    COMPANION_LOGIN, Cluster, Key, Proof, Session, TestApp, chained, eventually,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 use uuid::Uuid;
 
-/// The rows of every table, as JSON, by table.
+/// The rows of every table, as JSON, by table; not those with which the audit keeps itself in order, and which
+/// go on with each record.
 async fn contents(sql: &Session) -> Proof<Vec<(String, Vec<Value>)>> {
     let tables: Vec<String> = sql
         .all(
             "SELECT relname::text FROM pg_class
-             WHERE relnamespace = 'control_plane'::regnamespace AND relkind = 'r' ORDER BY 1",
+             WHERE relnamespace = 'control_plane'::regnamespace AND relkind = 'r'
+                 AND relname NOT IN ('audit_chain', 'audit_progress', 'audit_unchained') ORDER BY 1",
             &[],
         )
         .await?;
@@ -24,6 +28,18 @@ async fn contents(sql: &Session) -> Proof<Vec<(String, Vec<Value>)>> {
         contents.push((table, sql.all(&statement, &[]).await?));
     }
     Ok(contents)
+}
+
+/// The links of the chain, in a form to compare.
+async fn links(sql: &Session) -> Proof<Vec<String>> {
+    chained(sql).await;
+    let links: Vec<String> = sql
+        .all(
+            "SELECT c::text FROM control_plane.audit_chain AS c ORDER BY c.segment, c.seq",
+            &[],
+        )
+        .await?;
+    Ok(links)
 }
 
 fn run(cluster: &Cluster, program: &str, arguments: &[&str], file: &Path) {
@@ -81,12 +97,24 @@ async fn a_dump_restored_into_an_empty_server_with_the_same_key_is_the_same() ->
             &[],
         )
         .await?;
+    eventually("who uses the secrets", || async {
+        let consumers: i64 = sql
+            .one("SELECT count(*) FROM control_plane.secret_consumers", &[])
+            .await
+            .ok()?;
+        (consumers == 2).then_some(())
+    })
+    .await;
     let before = contents(&sql).await?;
     assert!(
         before.iter().filter(|(_, rows)| !rows.is_empty()).count() >= 7,
         "{before:?}"
     );
 
+    let links_before = links(&sql).await?;
+    let head: String = sql
+        .one("SELECT control_plane.export_audit_head()", &[])
+        .await?;
     let folder = tempfile::tempdir()?;
     for (format, flag) in [("custom", "--format=custom"), ("plain", "--format=plain")] {
         let file = folder.path().join(format);
@@ -120,6 +148,20 @@ async fn a_dump_restored_into_an_empty_server_with_the_same_key_is_the_same() ->
             )
             .await?;
         assert!((1..20).contains(&on_top), "{on_top} records of the restore");
+        // The chain came along and goes on; a head of the original's holds here too.
+        let links_now = links(&sql).await?;
+        assert!(links_before.iter().all(|link| links_now.contains(link)));
+        assert!(links_now.len() > links_before.len());
+        let verdict: (bool, Option<String>) = {
+            let rows = sql
+                .rows(
+                    "SELECT intact, explanation FROM control_plane.verify_audit(head => $1)",
+                    &[&head],
+                )
+                .await?;
+            (rows[0].get(0), rows[0].get(1))
+        };
+        assert_eq!(verdict, (true, None), "{format}");
         let events: i64 = sql
             .one("SELECT count(*) FROM control_plane.outbox", &[])
             .await?;

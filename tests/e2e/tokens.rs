@@ -1,6 +1,6 @@
 //! What bearer tokens allow, over REST.
 
-use pg_secrets_tests::{Proof, Session, TestApp, project};
+use pg_secrets_tests::{Proof, Session, TestApp, eventually, project};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -77,14 +77,18 @@ async fn a_token_bound_to_a_service_reads_under_its_name_alone() -> Proof {
         services,
         [Some("billing".to_owned()), Some("billing".to_owned())]
     );
-    let verified: bool = sql
-        .one(
-            "SELECT last_verified_at IS NOT NULL FROM control_plane.secret_consumers
-             WHERE secret_id = $1 AND service = 'billing'",
-            &[&secret.id],
-        )
-        .await?;
-    assert!(verified);
+    eventually("the verified consumer", || async {
+        let verified: bool = sql
+            .one(
+                "SELECT last_verified_at IS NOT NULL FROM control_plane.secret_consumers
+                 WHERE secret_id = $1 AND service = 'billing'",
+                &[&secret.id],
+            )
+            .await
+            .ok()?;
+        verified.then_some(())
+    })
+    .await;
     Ok(())
 }
 

@@ -53,6 +53,18 @@ where
     }
 }
 
+/// Waits until every record of the audit is chained.
+pub async fn chained(sql: &Session) {
+    eventually("the chain", || async {
+        let unchained: i64 = sql
+            .one("SELECT unchained FROM control_plane.verify_audit()", &[])
+            .await
+            .ok()?;
+        (unchained == 0).then_some(())
+    })
+    .await;
+}
+
 /// A project id that no other test uses.
 #[must_use]
 pub fn project(of: &str) -> String {

@@ -3,6 +3,8 @@
 use crate::binding::{BindingKey, Place};
 use crate::material;
 use crate::open::panic_is;
+use crate::signed_text::SignError;
+use crate::signer::Signer;
 use sequoia_openpgp::cert::{Cert, Preferences};
 use sequoia_openpgp::crypto::{Password, S2K};
 use sequoia_openpgp::packet::Key;
@@ -65,8 +67,8 @@ pub enum KeyError {
 }
 
 /// How many keys are read, all their encrypting parts together; one that is locked takes a tenth of a
-/// second, and every process of the server takes it.
-const MOST_KEYS: usize = 32;
+/// second, and every process of the server takes it. As many parts are tried until one signs.
+pub(crate) const MOST_KEYS: usize = 32;
 
 /// How many passes of Argon2 a locked key may ask for.
 const MOST_PASSES: u8 = 4;
@@ -108,6 +110,8 @@ pub struct KeyDescription {
 /// Secret keys, parsed: they open messages, whatever has become of their validity meanwhile.
 pub struct SecretKeys {
     pub(crate) keys: Vec<DecryptionKey>,
+    /// Every certificate, without its secret parts; also one that opens nothing.
+    pub(crate) certs: Vec<Cert>,
     descriptions: Vec<KeyDescription>,
 }
 
@@ -115,6 +119,8 @@ pub struct SecretKeys {
 pub struct Keyring {
     secret_keys: SecretKeys,
     pub(crate) recipient: Recipient,
+    /// What signs, or why nothing does.
+    pub(crate) signer: Result<Signer, SignError>,
 }
 
 impl std::fmt::Debug for SecretKeys {
@@ -146,20 +152,19 @@ impl SecretKeys {
     /// Where nothing can be parsed, a key is public only or stays locked, or none opens messages.
     pub fn parse(material: &[u8], passphrase: Option<&[u8]>) -> Result<Self, KeyError> {
         panic_is(KeyError::Unreadable, || {
-            Self::parse_with(material, passphrase, |_, _| ())
+            Self::unlock_all(material::parse(material)?, passphrase, |_, _| ())
         })
     }
 
-    /// Parses, and lets `look` see each certificate with its secret parts.
-    fn parse_with(
-        material: &[u8],
+    /// Unlocks the certificates, and lets `look` see each of them with its secret parts.
+    fn unlock_all(
+        certs: Vec<Cert>,
         passphrase: Option<&[u8]>,
         mut look: impl FnMut(&Cert, &[DecryptionKey]),
     ) -> Result<Self, KeyError> {
         let mut keys = Vec::new();
         let mut descriptions = Vec::new();
         let mut without = None;
-        let certs = material::parse(material)?;
         let parts: usize = certs
             .iter()
             .map(|cert| encrypting_parts(cert).count())
@@ -167,18 +172,25 @@ impl SecretKeys {
         if parts > MOST_KEYS {
             return Err(KeyError::TooMany);
         }
-        for cert in certs {
-            let unlocked = unlock(&cert, passphrase)?;
-            look(&cert, &unlocked);
+        for cert in &certs {
+            let unlocked = unlock(cert, passphrase)?;
+            look(cert, &unlocked);
             match unlocked.first() {
-                Some(first) => descriptions.push(describe(&cert, first)),
+                Some(first) => descriptions.push(describe(cert, first)),
                 None => without = without.or_else(|| Some(cert.fingerprint().to_hex())),
             }
             keys.extend(unlocked);
         }
         match without {
             Some(fingerprint) if keys.is_empty() => Err(KeyError::CannotEncrypt(fingerprint)),
-            _ => Ok(Self { keys, descriptions }),
+            _ => Ok(Self {
+                keys,
+                certs: certs
+                    .into_iter()
+                    .map(Cert::strip_secret_key_material)
+                    .collect(),
+                descriptions,
+            }),
         }
     }
 
@@ -189,7 +201,8 @@ impl SecretKeys {
 }
 
 impl Keyring {
-    /// Parses as [`SecretKeys::parse`] does, and finds the primary key.
+    /// Parses as [`SecretKeys::parse`] does, and finds the primary key and the part that signs. That
+    /// there is none of the latter is no error before something is to be signed.
     ///
     /// # Errors
     /// As there, and where none of the keys can encrypt: the first reason found, that of the first
@@ -199,7 +212,8 @@ impl Keyring {
         panic_is(KeyError::Unreadable, || {
             let mut recipient = Err(KeyError::Unreadable);
             let mut first = true;
-            let secret_keys = SecretKeys::parse_with(material, passphrase, |cert, unlocked| {
+            let certs = material::parse(material)?;
+            let look = |cert: &Cert, unlocked: &[DecryptionKey]| {
                 if recipient.is_err() {
                     let found = primary_recipient(cert, unlocked);
                     if found.is_ok() || first {
@@ -207,10 +221,13 @@ impl Keyring {
                     }
                     first = false;
                 }
-            })?;
+            };
+            let secret_keys = SecretKeys::unlock_all(certs.clone(), passphrase, look)?;
+            let recipient = recipient?;
             let keyring = Self {
+                signer: Signer::find(&certs, &recipient.fingerprint, passphrase),
                 secret_keys,
-                recipient: recipient?,
+                recipient,
             };
             keyring.check_primary()?;
             Ok(keyring)
@@ -269,17 +286,7 @@ fn unlock(cert: &Cert, passphrase: Option<&[u8]>) -> Result<Vec<DecryptionKey>, 
     }
     let mut found = Vec::new();
     for part in encrypting_parts(cert) {
-        let mut key = part.clone();
-        if let SecretKeyMaterial::Encrypted(locked) = key.secret() {
-            if !is_affordable(locked.s2k()) {
-                return Err(KeyError::LockedTooHard(fingerprint));
-            }
-            let passphrase =
-                passphrase.ok_or_else(|| KeyError::PassphraseMissing(fingerprint.clone()))?;
-            key = key
-                .decrypt_secret(&Password::from(passphrase))
-                .map_err(|_| KeyError::PassphraseWrong(fingerprint.clone()))?;
-        }
+        let key = unlock_part(part, &fingerprint, passphrase)?;
         let binding = BindingKey::derive(&key)
             .ok_or_else(|| KeyError::PassphraseMissing(fingerprint.clone()))?;
         found.push(DecryptionKey {
@@ -289,6 +296,25 @@ fn unlock(cert: &Cert, passphrase: Option<&[u8]>) -> Result<Vec<DecryptionKey>, 
         });
     }
     Ok(found)
+}
+
+/// One secret part of the certificate with this fingerprint, without its passphrase.
+pub(crate) fn unlock_part(
+    part: &Key<SecretParts, UnspecifiedRole>,
+    fingerprint: &str,
+    passphrase: Option<&[u8]>,
+) -> Result<Key<SecretParts, UnspecifiedRole>, KeyError> {
+    let SecretKeyMaterial::Encrypted(locked) = part.secret() else {
+        return Ok(part.clone());
+    };
+    if !is_affordable(locked.s2k()) {
+        return Err(KeyError::LockedTooHard(fingerprint.to_owned()));
+    }
+    let passphrase =
+        passphrase.ok_or_else(|| KeyError::PassphraseMissing(fingerprint.to_owned()))?;
+    part.clone()
+        .decrypt_secret(&Password::from(passphrase))
+        .map_err(|_| KeyError::PassphraseWrong(fingerprint.to_owned()))
 }
 
 /// Whether a locked key may be unlocked here: the postmaster does so, and each of its children with a

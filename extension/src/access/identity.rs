@@ -108,6 +108,20 @@ impl Caller {
         })
     }
 
+    /// A worker of the extension, for the record of what it does by itself.
+    pub(crate) fn worker() -> Self {
+        Self {
+            rights_of: RightsOf::Nobody,
+            actor: "pg_secrets".to_owned(),
+            login: "pg_secrets".to_owned(),
+            role: None,
+            restricted: false,
+            trusted: false,
+            request: Request::default(),
+            service: None,
+        }
+    }
+
     /// Refuses what a table's owner makes somebody else do for him, as by an expression of an index:
     /// it would be recorded as done by that other, and nobody reads secrets there for good reasons.
     pub(crate) fn refuse_restricted_operation(&self) -> Result<()> {
@@ -183,7 +197,8 @@ impl Request {
     }
 }
 
-fn role_name(role: pg_sys::Oid) -> Option<String> {
+/// The name of a role, if there is such a role.
+pub(crate) fn role_name(role: pg_sys::Oid) -> Option<String> {
     if role == pg_sys::InvalidOid {
         return None;
     }

@@ -3,5 +3,6 @@
 pub(crate) mod grants;
 pub(crate) mod identity;
 pub(crate) mod names;
+pub(crate) mod rejected_tokens;
 pub(crate) mod rights;
 pub(crate) mod tokens;

@@ -2,6 +2,7 @@
 
 use crate::access::identity::{self, Caller, Request};
 use crate::access::names::{check_identifier, check_service};
+use crate::access::rejected_tokens;
 use crate::access::rights::Rights;
 use crate::audit::changes;
 use crate::audit::record::Record;
@@ -111,7 +112,9 @@ pub(crate) fn authenticate<'s>(
     let token = arguments.secret(0, "token", LONGEST_TOKEN)?;
     let described = arguments.json(1)?;
     let found = session.run(&FIND, &[Param::Bytes(&hash(&token))])?.first();
+    let request = Request::read(described.as_ref());
     let Some(row) = found else {
+        rejected_tokens::count(&request);
         return Err(Error::unauthenticated("the token is not valid").with_hint(
             "It may be mistyped, expired or revoked; an administrator can make a new one with control_plane.create_token().",
         ));
@@ -120,11 +123,7 @@ pub(crate) fn authenticate<'s>(
         .text(0)
         .ok_or_else(|| Error::internal("a token without subject"))?;
     let service = row.text(1);
-    identity::authenticate(
-        &subject,
-        service.as_deref(),
-        Request::read(described.as_ref()),
-    )?;
+    identity::authenticate(&subject, service.as_deref(), request)?;
     Ok(Answer::Text(Zeroizing::new(subject)))
 }
 

@@ -41,8 +41,12 @@ const FAILED: u64 = 7;
 struct Ring {
     /// The address of the worker's latch, which is the same in every process; 0 while there is none.
     worker: AtomicUsize,
+    /// Up to which arrival the records are as they stay.
+    settled: AtomicU64,
     /// Where the next reader begins to look for a free slot.
     next: AtomicU32,
+    /// How many records wait.
+    waiting: AtomicU32,
     /// The use of the slot in the upper bits, its state in the lowest byte.
     states: [AtomicU64; SLOTS],
     lengths: [AtomicU32; SLOTS],
@@ -161,7 +165,8 @@ thread_local! {
     static ENDS_TIDILY: Cell<bool> = const { Cell::new(false) };
 }
 
-fn remember(own_use: Use) {
+fn remember(ring: &Ring, own_use: Use) {
+    ring.waiting.fetch_add(1, Ordering::Relaxed);
     OWN.with_borrow_mut(|own| own.push(own_use));
     if !ENDS_TIDILY.replace(true) {
         // SAFETY: a function that lives as long as the process.
@@ -180,6 +185,7 @@ fn give_up(own_use: Use) {
     let Some(ring) = ring() else {
         return;
     };
+    ring.waiting.fetch_sub(1, Ordering::Relaxed);
     while let Some(state) = own_use.state(ring) {
         let given_up = match state {
             READY => own_use.change(ring, READY, ABANDONED),
@@ -217,7 +223,7 @@ impl Ticket {
         }
         let begin = ring.next.fetch_add(1, Ordering::Relaxed) as usize;
         let own_use = (0..SLOTS).find_map(|step| Use::begin(ring, (begin + step) % SLOTS))?;
-        remember(own_use);
+        remember(ring, own_use);
         let slot = own_use.slot;
         // SAFETY: the slot is this process's until its state says otherwise.
         unsafe {
@@ -247,6 +253,32 @@ impl Drop for Ticket {
         give_up(self.0);
         OWN.with_borrow_mut(|own| own.retain(|other| *other != self.0));
     }
+}
+
+/// Whether nobody but this process waits, by what it has in the ring itself.
+pub(super) fn waits_alone() -> bool {
+    let own = OWN.with_borrow(Vec::len);
+    ring().is_some_and(|ring| ring.waiting.load(Ordering::Relaxed) as usize <= own)
+}
+
+/// How often a record was handed in since the server's start, more or less: whoever has seen a number
+/// knows by another one that there is something new.
+pub(super) fn submissions() -> u32 {
+    ring().map_or(0, |ring| ring.next.load(Ordering::Acquire))
+}
+
+/// Tells that the records up to this arrival are as they stay.
+pub(super) fn settle(arrival: i64) {
+    if let Some(ring) = ring() {
+        let arrival = u64::try_from(arrival).unwrap_or(0);
+        ring.settled.store(arrival, Ordering::Release);
+    }
+}
+
+/// Up to which arrival the records are as they stay; 0 before the worker knows.
+pub(crate) fn settled() -> i64 {
+    let settled = ring().map_or(0, |ring| ring.settled.load(Ordering::Acquire));
+    i64::try_from(settled).unwrap_or(i64::MAX)
 }
 
 /// Wakes the worker, if there is one.

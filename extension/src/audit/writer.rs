@@ -5,212 +5,175 @@
 //! server stops while it waits, the wait ends without the standby's word: then nobody is let go on.
 #![allow(unsafe_code)]
 
+use crate::audit::durable::PROCESSORS;
+use crate::audit::encoded::Encoded;
+use crate::audit::protection;
 use crate::audit::ring::{self, Taken};
+use crate::audit::table::AuditTable;
 use crate::backend::latch;
 use crate::backend::session::{Param, Session, Statement};
+use crate::backend::transaction::attempt;
 use crate::error::Result;
-use crate::gucs;
-use crate::keys::core_dumps;
-use pgrx::bgworkers::BackgroundWorker;
+use crate::id;
+use crate::workers::{process, wake};
 use pgrx::{pg_guard, pg_sys};
-use std::ffi::CStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// How often to look whether the extension is still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Settings that a database or a role may have for others, and that must not hold for the audit.
-const SETTINGS: &[(&CStr, &CStr)] = &[
-    (c"synchronous_commit", c"on"),
-    (c"search_path", c"pg_catalog, pg_temp"),
-    (c"default_transaction_read_only", c"off"),
-    (c"default_transaction_isolation", c"read committed"),
-    (c"default_transaction_deferrable", c"off"),
-    (c"statement_timeout", c"0"),
-    (c"lock_timeout", c"0"),
-    (c"idle_in_transaction_session_timeout", c"0"),
-    (c"session_replication_role", c"origin"),
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
-    (c"transaction_timeout", c"0"),
-];
+/// How long to look for the next record of a single reader before sleeping; see `durable.rs`.
+const SPIN: Duration = Duration::from_micros(200);
 
-static INSERT: Statement = Statement::new(
-    c"INSERT INTO control_plane.audit_logs (id, at, action, outcome, actor, login, project_id, secret_id, name, version, service, client_address, application_name, request_id, detail) SELECT r.id, timestamptz '2000-01-01 00:00:00+00' + r.at * interval '1 microsecond', r.action, r.outcome, r.actor, r.login, r.project_id, r.secret_id, r.name, r.version, r.service, r.client_address, r.application_name, r.request_id, r.detail FROM jsonb_to_recordset($1::jsonb) AS r (id uuid, at bigint, action text, outcome text, actor text, login text, project_id text, secret_id uuid, name text, version integer, service text, client_address inet, application_name text, request_id text, detail jsonb)",
+static LAST_ARRIVAL: Statement = Statement::new(
+    c"SELECT coalesce(pg_catalog.max(a.arrival), 0) FROM control_plane.audit_logs AS a WHERE a.arrival IS NOT NULL",
 );
 
 static NOT_RELEASED: Statement = Statement::new(
-    c"UPDATE control_plane.audit_logs AS a SET outcome = 'not released' FROM jsonb_to_recordset($1::jsonb) AS r (id uuid) WHERE a.id = r.id AND a.outcome = 'success'",
+    c"UPDATE control_plane.audit_logs AS a SET outcome = 'not released' WHERE a.id = ANY ($1::uuid[]) AND a.outcome = 'success'",
 );
-
-unsafe extern "C-unwind" {
-    // The handlers themselves: pgrx's are wrapped, which a signal handler must not be.
-    fn die(signal: core::ffi::c_int);
-    #[link_name = "SignalHandlerForConfigReload"]
-    fn reload_config(signal: core::ffi::c_int);
-}
 
 /// The worker's process.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub(crate) extern "C-unwind" fn pgs_auditor_main(_argument: pg_sys::Datum) {
-    core_dumps::refuse();
-    attach_signals();
-    BackgroundWorker::connect_worker_to_spi(Some(&gucs::database()), None);
-    for (name, value) in SETTINGS.iter().copied() {
-        override_setting(name, value);
-    }
-    if !BackgroundWorker::transaction(extension_exists) {
+    if !process::begin() || !ring::become_worker() {
         return;
     }
-    if !ring::become_worker() {
-        return;
-    }
-    let owner = table_owner();
+    // A failure ends this process with an error in the log, and the launcher starts it again.
+    let last = attempt(last_arrival).expect("the audit's table can be read");
+    let mut writer = Writer {
+        arrival: last.max(id::now()),
+    };
+    ring::settle(writer.arrival);
     loop {
+        let seen = ring::submissions();
         let taken = ring::take();
         if taken.is_empty() {
-            report_statistics();
-            if !latch::wait(LOOK_AGAIN) && !BackgroundWorker::transaction(extension_exists) {
+            process::report_statistics();
+            if !latch::wait(LOOK_AGAIN) && !process::is_wanted() {
                 return;
             }
         } else {
-            commit(&taken, owner);
-            report_statistics();
+            writer.commit(&taken);
+            process::report_statistics();
+            if taken.len() == 1 {
+                spin(seen);
+            }
         }
-        check_for_interrupts();
+        process::check_for_interrupts();
     }
 }
 
-/// SIGTERM ends a wait of any kind; SIGINT, which would end just the wait for a standby, does nothing.
-fn attach_signals() {
-    // SAFETY: handlers of Postgres's own, set before any signal is let through.
-    unsafe {
-        let set = |signal: i32, handler: pg_sys::pqsigfunc| {
-            #[cfg(not(feature = "pg18"))]
-            pg_sys::pqsignal(signal, handler);
-            #[cfg(feature = "pg18")]
-            pg_sys::pqsignal_be(signal, handler);
+/// Looks for a moment whether there is something new.
+fn spin(seen: u32) {
+    if *PROCESSORS < 2 {
+        return;
+    }
+    let end = Instant::now() + SPIN;
+    while ring::submissions() == seen && Instant::now() < end {
+        std::hint::spin_loop();
+    }
+}
+
+fn last_arrival() -> Result<i64> {
+    Session::with(|session| {
+        let last = session.run(&LAST_ARRIVAL, &[])?.first();
+        Ok(last.and_then(|row| row.bigint(0)).unwrap_or(0))
+    })
+}
+
+struct Writer {
+    /// The number of the last record that was written. The first one is a time, in microseconds since
+    /// 2000: what another server wrote, and a restore may bring, has other numbers.
+    arrival: i64,
+}
+
+/// A record and where it came from.
+type Waiting<'t> = (&'t Taken, Encoded<'t>);
+
+impl Writer {
+    /// Commits the records and lets their readers go on. Where they cannot be committed together, each is
+    /// tried by itself: none fails for another.
+    fn commit(&mut self, taken: &[Taken]) {
+        let mut batch: Vec<Waiting<'_>> = Vec::with_capacity(taken.len());
+        for one in taken {
+            match Encoded::from_bytes(&one.record) {
+                Some(record) => batch.push((one, record)),
+                None => drop(one.finish(false)),
+            }
+        }
+        let mut left = Vec::new();
+        if !batch.is_empty() && self.write(&batch, &mut left).is_err() {
+            // What can be wrong with all of them: a restore has brought such numbers.
+            if let Ok(last) = attempt(last_arrival) {
+                self.arrival = self.arrival.max(last);
+            }
+            for one in &batch {
+                if let Err(reason) = self.write(std::slice::from_ref(one), &mut left) {
+                    give_up(one.0, &reason);
+                }
+            }
+        }
+        if !left.is_empty() && mark_not_released(&left).is_err() {
+            pgrx::warning!("pg_secrets: records of reads that were given up could not be marked");
+        }
+        ring::settle(self.arrival);
+        wake::bookkeeper();
+    }
+
+    /// Writes records in one transaction. `left` are those whose readers gave up before they heard of it.
+    fn write(
+        &mut self,
+        batch: &[Waiting<'_>],
+        left: &mut Vec<Uuid>,
+    ) -> std::result::Result<(), String> {
+        let first = self.arrival;
+        let insert = || {
+            process::as_owner(|| {
+                let mut table = AuditTable::open()?;
+                for ((one, record), arrival) in batch.iter().zip(first + 1..) {
+                    let outcome = one.abandoned.then_some("not released");
+                    table.insert(record, outcome, arrival);
+                }
+                table.close();
+                Ok(())
+            })?;
+            // What somebody hung on the table may have changed how the commit waits.
+            process::override_setting(c"synchronous_commit", c"on");
+            Ok(())
         };
-        set(libc::SIGTERM, Some(die));
-        set(libc::SIGHUP, Some(reload_config));
-        set(libc::SIGINT, Some(ignore));
-        pg_sys::BackgroundWorkerUnblockSignals();
-    }
-}
-
-unsafe extern "C-unwind" fn ignore(_signal: core::ffi::c_int) {}
-
-fn override_setting(name: &CStr, value: &CStr) {
-    // SAFETY: valid C strings.
-    unsafe {
-        pg_sys::SetConfigOption(
-            name.as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_SUSET,
-            pg_sys::GucSource::PGC_S_OVERRIDE,
-        );
-    }
-}
-
-fn extension_exists() -> bool {
-    // SAFETY: a lookup by a valid C string, in a transaction.
-    unsafe { pg_sys::get_extension_oid(c"pg_secrets".as_ptr(), true) != pg_sys::InvalidOid }
-}
-
-static OWNER: Statement = Statement::new(
-    c"SELECT c.relowner::bigint FROM pg_catalog.pg_class AS c WHERE c.oid = 'control_plane.audit_logs'::regclass",
-);
-
-/// The owner of the audit's table.
-fn table_owner() -> pg_sys::Oid {
-    let find = || -> Result<Option<i64>> {
-        Session::with(|session| {
-            Ok(session
-                .run(&OWNER, &[])?
-                .first()
-                .and_then(|row| row.bigint(0)))
-        })
-    };
-    let owner = BackgroundWorker::transaction(|| find().unwrap_or_default());
-    let owner = owner.and_then(|owner| u32::try_from(owner).ok());
-    pg_sys::Oid::from(owner.expect("the audit's table has an owner"))
-}
-
-/// Commits the records and lets their readers go on.
-fn commit(taken: &[Taken], owner: pg_sys::Oid) {
-    // An error in here ends this process. The launcher starts it again, and what it had taken fails.
-    let records = taken.iter().map(|one| one.record.as_slice());
-    transaction(&INSERT, records, owner, Some(taken.len() as u64));
-    // SAFETY: reads the process's own state.
-    let stopping = unsafe { pg_sys::ProcDiePending != 0 };
-    let left: Vec<&Taken> = taken
-        .iter()
-        .filter(|one| one.finish(!stopping) || one.abandoned)
-        .collect();
-    if !left.is_empty() {
-        let records = left.iter().map(|one| one.record.as_slice());
-        transaction(&NOT_RELEASED, records, owner, None);
-    }
-}
-
-/// Runs a statement over records in a transaction of its own, as the owner of the table: triggers that
-/// somebody hung on it do not run as this process's superuser. `expected` is how many rows it must
-/// write; with another number nothing is committed.
-fn transaction<'r>(
-    statement: &Statement,
-    records: impl Iterator<Item = &'r [u8]>,
-    owner: pg_sys::Oid,
-    expected: Option<u64>,
-) {
-    let mut list = Vec::from(b"[");
-    for record in records {
-        if list.len() > 1 {
-            list.push(b',');
+        self.arrival += i64::try_from(batch.len()).unwrap_or(0);
+        attempt(insert)?;
+        let durable = !process::is_stopping();
+        for (one, record) in batch {
+            if one.finish(durable) && !one.abandoned {
+                left.push(record.id);
+            }
         }
-        list.extend_from_slice(record);
+        Ok(())
     }
-    list.push(b']');
-    let list = String::from_utf8(list).expect("records are JSON");
-    let run = || -> Result<u64> {
-        Session::with(|session| {
-            let rows = session.run(statement, &[Param::Text(Some(&list))])?;
-            Ok(rows.affected())
-        })
-    };
-    BackgroundWorker::transaction(|| {
-        let restricted =
-            (pg_sys::SECURITY_RESTRICTED_OPERATION | pg_sys::SECURITY_LOCAL_USERID_CHANGE) as i32;
-        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-        // SAFETY: plain assignments to the process's own state; an error ends the process.
-        unsafe {
-            pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context);
-            pg_sys::SetUserIdAndSecContext(owner, context | restricted);
-        }
-        // A failure is a panic in here: the transaction would be committed otherwise.
-        let written = run().expect("the records are written");
-        assert!(
-            expected.is_none_or(|expected| written == expected),
-            "records of the audit did not arrive in its table"
-        );
-        // SAFETY: as above. A trigger may have changed how the commit waits.
-        unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
-        override_setting(c"synchronous_commit", c"on");
-    });
 }
 
-/// Autovacuum goes by what processes report of their changes; a session does so when it is idle.
-fn report_statistics() {
-    // SAFETY: outside of any transaction.
-    unsafe { pg_sys::pgstat_report_stat(false) };
+/// Tells the reader of a record that cannot be written, and the server's log.
+fn give_up(one: &Taken, reason: &str) {
+    one.finish(false);
+    pgrx::warning!("pg_secrets: a record of the audit could not be written: {reason}");
 }
 
-fn check_for_interrupts() {
-    // SAFETY: outside of any transaction of ours; reads and resets the process's own flags.
-    unsafe {
-        pg_sys::check_for_interrupts!();
-        if pg_sys::ConfigReloadPending != 0 {
-            pg_sys::ConfigReloadPending = 0;
-            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
-        }
-    }
+/// Says of records that are written already that nothing was released.
+fn mark_not_released(ids: &[Uuid]) -> std::result::Result<(), String> {
+    let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+    attempt(|| {
+        process::as_owner(|| {
+            let _permitted = protection::permit();
+            Session::with(|session| {
+                session.run(&NOT_RELEASED, &[Param::Texts(Some(&ids))])?;
+                Ok(())
+            })
+        })?;
+        process::override_setting(c"synchronous_commit", c"on");
+        Ok(())
+    })
 }

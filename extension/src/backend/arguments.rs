@@ -99,6 +99,11 @@ impl<'c> Arguments<'c> {
         self.get(position)
     }
 
+    /// A bigint argument.
+    pub(crate) fn bigint(&self, position: usize) -> Option<i64> {
+        self.get(position)
+    }
+
     /// A jsonb argument. One that holds what serde_json does not take, as 1e400, is an error.
     pub(crate) fn json(&self, position: usize) -> Result<Option<serde_json::Value>> {
         self.at_most(position, LONGEST_DOCUMENT)?;

@@ -50,6 +50,41 @@ pub(crate) unsafe fn enter(call: pg_sys::FunctionCallInfo, handler: Handler) -> 
 /// # Safety
 /// `call` is what Postgres passed to the C function that sql/ declares as the audit trigger.
 pub(crate) unsafe fn enter_audit_trigger(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the promise of this function's caller.
+    unsafe {
+        enter_trigger(call, |function, trigger| {
+            require_own_table(function, trigger, pg_sys::TRIGGER_EVENT_AFTER)?;
+            let caller = Caller::capture()?;
+            Session::with(|session| {
+                let _owner = AsOwner::of_function(function)?;
+                audit::changes::after_statement(session, &caller, &changed_table(trigger))
+            })
+        })
+    }
+}
+
+/// Runs the trigger that protects the audit.
+///
+/// # Safety
+/// `call` is what Postgres passed to the C function that sql/ declares as that trigger.
+pub(crate) unsafe fn enter_protecting_trigger(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the promise of this function's caller.
+    unsafe {
+        enter_trigger(call, |function, trigger| {
+            require_own_table(function, trigger, pg_sys::TRIGGER_EVENT_BEFORE)?;
+            let caller = Caller::capture()?;
+            let changed = changed_table(trigger);
+            audit::protection::before_statement(&caller, &changed.table, changed.operation)
+        })
+    }
+}
+
+/// # Safety
+/// `call` is what Postgres passed to a C function that sql/ declares as a trigger.
+unsafe fn enter_trigger(
+    call: pg_sys::FunctionCallInfo,
+    work: impl FnOnce(pg_sys::Oid, &pg_sys::TriggerData) -> Result<()>,
+) -> pg_sys::Datum {
     let run = || -> Result<pg_sys::Datum> {
         preload::require()?;
         // SAFETY: Postgres passes a valid call whose context is a TriggerData if it is a trigger's.
@@ -62,29 +97,27 @@ pub(crate) unsafe fn enter_audit_trigger(call: pg_sys::FunctionCallInfo) -> pg_s
             }
             ((*(*call).flinfo).fn_oid, &*trigger)
         };
-        require_own_table(function, trigger)?;
-        let caller = Caller::capture()?;
-        Session::with(|session| {
-            let _owner = AsOwner::of_function(function)?;
-            audit::changes::after_statement(session, &caller, &changed_table(trigger))
-        })?;
+        work(function, trigger)?;
         Ok(pg_sys::Datum::from(0))
     };
     // SAFETY: nothing in this frame needs to be dropped.
     unsafe { guarded(run) }
 }
 
-/// Refuses the trigger anywhere but where sql/40_audit.sql puts it: whoever may execute the function
+/// Refuses a trigger anywhere but where sql/ puts it: whoever may execute the function
 /// could hang it on a table of the same name, and write records of changes that never were.
-fn require_own_table(function: pg_sys::Oid, trigger: &pg_sys::TriggerData) -> Result<()> {
+fn require_own_table(
+    function: pg_sys::Oid,
+    trigger: &pg_sys::TriggerData,
+    expected: u32,
+) -> Result<()> {
     let timing = trigger.tg_event & pg_sys::TRIGGER_EVENT_TIMINGMASK;
-    let after_statement =
-        timing == pg_sys::TRIGGER_EVENT_AFTER && trigger.tg_event & pg_sys::TRIGGER_EVENT_ROW == 0;
+    let of_statement = timing == expected && trigger.tg_event & pg_sys::TRIGGER_EVENT_ROW == 0;
     // SAFETY: a fired trigger has its relation open; the other is a catalogue lookup.
     let own_schema = unsafe {
         (*(*trigger.tg_relation).rd_rel).relnamespace == pg_sys::get_func_namespace(function)
     };
-    if after_statement && own_schema {
+    if of_statement && own_schema {
         Ok(())
     } else {
         Err(Error::forbidden(

@@ -3,6 +3,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod arguments;
+pub(crate) mod client;
 pub(crate) mod entry;
 pub(crate) mod latch;
 pub(crate) mod owner;

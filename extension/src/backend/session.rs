@@ -35,6 +35,7 @@ pub(crate) enum Param<'p> {
     Uuid(Option<Uuid>),
     Integer(Option<i32>),
     Bigint(i64),
+    OptionalBigint(Option<i64>),
     Oid(pg_sys::Oid),
     OptionalOid(Option<pg_sys::Oid>),
     /// Microseconds.
@@ -51,7 +52,7 @@ impl Param<'_> {
             Param::Bytes(_) => pg_sys::BYTEAOID,
             Param::Uuid(_) => pg_sys::UUIDOID,
             Param::Integer(_) => pg_sys::INT4OID,
-            Param::Bigint(_) => pg_sys::INT8OID,
+            Param::Bigint(_) | Param::OptionalBigint(_) => pg_sys::INT8OID,
             Param::Oid(_) | Param::OptionalOid(_) => pg_sys::OIDOID,
             Param::Interval(_) => pg_sys::INTERVALOID,
             Param::Timestamp(_) => pg_sys::TIMESTAMPTZOID,
@@ -68,6 +69,7 @@ impl Param<'_> {
                 .into_datum(),
             Param::Integer(integer) => integer.into_datum(),
             Param::Bigint(bigint) => bigint.into_datum(),
+            Param::OptionalBigint(bigint) => bigint.into_datum(),
             Param::Oid(oid) => oid.into_datum(),
             Param::OptionalOid(oid) => oid.into_datum(),
             Param::Timestamp(timestamp) => timestamp.into_datum(),
@@ -113,18 +115,6 @@ impl Session {
 
     /// Runs a statement with the latest snapshot and gives the rows that it returns.
     pub(crate) fn run(&self, statement: &Statement, params: &[Param<'_>]) -> Result<Rows<'_>> {
-        self.run_with(statement, params, || {
-            // SAFETY: inside a transaction.
-            unsafe { pg_sys::GetLatestSnapshot() }
-        })
-    }
-
-    fn run_with(
-        &self,
-        statement: &Statement,
-        params: &[Param<'_>],
-        snapshot: impl FnOnce() -> pg_sys::Snapshot,
-    ) -> Result<Rows<'_>> {
         let plan = Self::plan(statement, params)?;
         let mut values = Vec::with_capacity(params.len());
         let mut nulls = Vec::with_capacity(params.len());
@@ -140,7 +130,7 @@ impl Session {
                 plan,
                 values.as_mut_ptr(),
                 nulls.as_ptr(),
-                snapshot(),
+                pg_sys::GetLatestSnapshot(),
                 std::ptr::null_mut(),
                 false,
                 true,
@@ -148,25 +138,6 @@ impl Session {
             )
         };
         self.rows(code)
-    }
-
-    /// Whether `statement` finds a row with the snapshot that a REPEATABLE READ or SERIALIZABLE
-    /// transaction keeps, as the checks of foreign keys look; in any other transaction that is the
-    /// latest, and nothing is asked.
-    pub(crate) fn transaction_sees(
-        &self,
-        statement: &Statement,
-        params: &[Param<'_>],
-    ) -> Result<bool> {
-        // SAFETY: reads the backend's own state.
-        if unsafe { pg_sys::XactIsoLevel } < pg_sys::XACT_REPEATABLE_READ as i32 {
-            return Ok(true);
-        }
-        let found = self.run_with(statement, params, || {
-            // SAFETY: inside a transaction.
-            unsafe { pg_sys::GetTransactionSnapshot() }
-        })?;
-        Ok(found.first().is_some())
     }
 
     fn rows(&self, code: i32) -> Result<Rows<'_>> {
@@ -206,12 +177,6 @@ impl Session {
 pub(crate) fn on_standby() -> bool {
     // SAFETY: reads the server's state.
     unsafe { pg_sys::RecoveryInProgress() }
-}
-
-/// Whether the current transaction may write nothing.
-pub(crate) fn in_read_only_transaction() -> bool {
-    // SAFETY: reads the backend's own state.
-    unsafe { pg_sys::XactReadOnly }
 }
 
 /// What a statement returned.

@@ -119,7 +119,7 @@ pub(crate) fn require() -> Result<Rc<Held>> {
 
 impl Held {
     /// The keys themselves.
-    pub(super) fn keyring(&self) -> &Keyring {
+    pub(crate) fn keyring(&self) -> &Keyring {
         &self.keyring
     }
 

@@ -162,7 +162,7 @@ fn read_many<'s>(
         });
     }
     let read: Vec<&Version> = versions.iter().collect();
-    reads::record(session, caller, &read, &service, rights.is_administrator())?;
+    reads::record(caller, &read, &service, rights.is_administrator())?;
     Ok(Answer::Many(composites))
 }
 
@@ -201,13 +201,7 @@ impl<'c> Reader<'c> {
         }
         let value = open(&row, &version)?;
         refuse_spill(value.len())?;
-        reads::record(
-            session,
-            self.caller,
-            &[&version],
-            &self.service,
-            self.administrator,
-        )?;
+        reads::record(self.caller, &[&version], &self.service, self.administrator)?;
         Ok(Answer::One(Composite {
             row,
             secret: Some(value),

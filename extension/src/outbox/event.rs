@@ -35,6 +35,33 @@ pub(crate) struct Event<'e> {
     pub(crate) data: Value,
 }
 
+// For what is not about one secret: those who watch over the project, and those who asked for it.
+static FAN_OUT_NOTICE: Statement = Statement::new(
+    c"INSERT INTO control_plane.deliveries (id, event_id, endpoint_id) SELECT pg_catalog.gen_random_uuid(), $1, e.id FROM control_plane.endpoints AS e WHERE e.project_id = $2 AND e.enabled AND (e.event_types IS NULL AND e.service IS NULL OR $3 = ANY (e.event_types))",
+);
+
+/// Writes an event that is not about one secret, and its deliveries.
+pub(crate) fn emit_notice(
+    session: &Session,
+    kind: &'static str,
+    project_id: &str,
+    mut data: Value,
+) -> Result<()> {
+    if let Some(fields) = data.as_object_mut() {
+        fields.insert("project_id".to_owned(), json!(project_id));
+    }
+    let event_id = write(session, kind, project_id, None, data)?;
+    let params = [
+        Param::Uuid(Some(event_id)),
+        Param::Text(Some(project_id)),
+        Param::Text(Some(kind)),
+    ];
+    if session.run(&FAN_OUT_NOTICE, &params)?.affected() > 0 {
+        wake::at_commit();
+    }
+    Ok(())
+}
+
 static NOW: Statement = Statement::new(
     c"SELECT pg_catalog.to_char(pg_catalog.clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
 );
@@ -50,7 +77,6 @@ static FAN_OUT: Statement = Statement::new(
 /// Writes the event and one delivery for each endpoint that is to be told: those of the whole
 /// project, and those of the secret's consumers.
 pub(crate) fn emit(session: &Session, event: &Event<'_>) -> Result<()> {
-    let event_id = id::new()?;
     let mut data = json!({
         "secret_id": event.secret_id,
         "name": event.name,
@@ -59,19 +85,8 @@ pub(crate) fn emit(session: &Session, event: &Event<'_>) -> Result<()> {
     if let (Some(all), Some(own)) = (data.as_object_mut(), event.data.as_object()) {
         all.extend(own.clone());
     }
-    let timestamp = session.run(&NOW, &[])?.first().and_then(|row| row.text(0));
-    let body = json!({"type": event.kind, "timestamp": timestamp, "data": data}).to_string();
-    session.run(
-        &INSERT,
-        &[
-            Param::Uuid(Some(event_id)),
-            Param::Text(Some(event.kind)),
-            Param::Text(Some(event.project_id)),
-            Param::Uuid(Some(event.secret_id)),
-            Param::Text(Some(event.name)),
-            Param::Text(Some(&body)),
-        ],
-    )?;
+    let subject = Some((event.secret_id, event.name));
+    let event_id = write(session, event.kind, event.project_id, subject, data)?;
     let deliveries = session
         .run(
             &FAN_OUT,
@@ -87,4 +102,29 @@ pub(crate) fn emit(session: &Session, event: &Event<'_>) -> Result<()> {
         wake::at_commit();
     }
     Ok(())
+}
+
+/// Writes the event itself. `subject` is the version that it is about, and its secret's name.
+fn write(
+    session: &Session,
+    kind: &'static str,
+    project_id: &str,
+    subject: Option<(Uuid, &str)>,
+    data: Value,
+) -> Result<Uuid> {
+    let event_id = id::new()?;
+    let timestamp = session.run(&NOW, &[])?.first().and_then(|row| row.text(0));
+    let body = json!({"type": kind, "timestamp": timestamp, "data": data}).to_string();
+    session.run(
+        &INSERT,
+        &[
+            Param::Uuid(Some(event_id)),
+            Param::Text(Some(kind)),
+            Param::Text(Some(project_id)),
+            Param::Uuid(subject.map(|(secret_id, _)| secret_id)),
+            Param::Text(subject.map(|(_, name)| name)),
+            Param::Text(Some(&body)),
+        ],
+    )?;
+    Ok(event_id)
 }

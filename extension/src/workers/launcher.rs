@@ -45,7 +45,7 @@ pub(crate) extern "C-unwind" fn pgs_launcher_main(_argument: pg_sys::Datum) {
     BackgroundWorker::connect_worker_to_spi(None, None);
     ignore_cancellation();
     wake::become_launcher();
-    let mut workers = vec![Worker::new(AUDITOR)];
+    let mut workers = vec![Worker::new(AUDITOR), Worker::new(BOOKKEEPER)];
     if gucs::workers() {
         workers.push(Worker::new(NOTIFIER));
     }
@@ -191,6 +191,12 @@ const AUDITOR: Kind = Kind {
     name: "pg_secrets auditor",
     function: "pgs_auditor_main",
     runs: ring::has_worker,
+};
+
+const BOOKKEEPER: Kind = Kind {
+    name: "pg_secrets bookkeeper",
+    function: "pgs_bookkeeper_main",
+    runs: wake::has_bookkeeper,
 };
 
 const NOTIFIER: Kind = Kind {

@@ -14,12 +14,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 static NOTIFIER: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets notifier") };
 // SAFETY: as above.
 static LAUNCHER: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets launcher") };
+// SAFETY: as above.
+static BOOKKEEPER: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets bookkeeper") };
 /// How often the launcher was asked for the workers.
 // SAFETY: as above.
 static LAUNCHES: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets launches") };
 
 thread_local! {
     static NOTIFY_AT_COMMIT: Cell<bool> = const { Cell::new(false) };
+    static RECORDED: Cell<bool> = const { Cell::new(false) };
     static LAUNCH_AT_COMMIT: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -27,12 +30,23 @@ thread_local! {
 pub(crate) fn request_shared_memory() {
     pg_shmem_init!(NOTIFIER);
     pg_shmem_init!(LAUNCHER);
+    pg_shmem_init!(BOOKKEEPER);
     pg_shmem_init!(LAUNCHES);
 }
 
 /// After this transaction's commit the notifier tells the relays.
 pub(crate) fn at_commit() {
     NOTIFY_AT_COMMIT.set(true);
+}
+
+/// After this transaction's commit the bookkeeper finds a new record.
+pub(crate) fn recorded() {
+    RECORDED.set(true);
+}
+
+/// Tells the bookkeeper of new records.
+pub(crate) fn bookkeeper() {
+    latch::set(BOOKKEEPER.get());
 }
 
 /// After this transaction's commit the launcher looks again whether there is something to run.
@@ -44,6 +58,9 @@ pub(crate) fn launch_at_commit() {
 pub(crate) fn at_end(committed: bool) {
     let notify = NOTIFY_AT_COMMIT.replace(false);
     let launch = LAUNCH_AT_COMMIT.replace(false);
+    if RECORDED.replace(false) && committed {
+        bookkeeper();
+    }
     if committed && notify {
         latch::set(NOTIFIER.get());
     }
@@ -61,6 +78,16 @@ pub(crate) fn become_notifier() -> bool {
 /// Whether there is a notifier.
 pub(crate) fn has_notifier() -> bool {
     NOTIFIER.get().load(Ordering::Acquire) != 0
+}
+
+/// This process is the bookkeeper from now on; false where there is one.
+pub(crate) fn become_bookkeeper() -> bool {
+    latch::claim(BOOKKEEPER.get())
+}
+
+/// Whether there is a bookkeeper.
+pub(crate) fn has_bookkeeper() -> bool {
+    BOOKKEEPER.get().load(Ordering::Acquire) != 0
 }
 
 /// How often somebody has asked for the workers since the server's start.

@@ -1,0 +1,157 @@
+//! The bookkeeper: the worker that goes through the records behind the readers' backs. It chains them,
+//! works out who uses which version, watches for refusals, and lets old records go. Each of that is a
+//! transaction by itself: what fails is said in the log and tried again, and keeps nothing else from
+//! being done.
+#![allow(unsafe_code)]
+
+use crate::access::rejected_tokens;
+use crate::audit::chain::{self, Position};
+use crate::audit::denials::{self, Told};
+use crate::audit::{announce, retention, usage};
+use crate::backend::latch;
+use crate::backend::session::Session;
+use crate::backend::transaction::attempt;
+use crate::error::Result;
+use crate::gucs;
+use crate::workers::{process, wake};
+use pgrx::{pg_guard, pg_sys};
+use std::time::{Duration, Instant};
+
+/// How long records are gathered before they are gone through.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// How soon to come back to what had to wait or failed.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+/// How often to look whether the extension is still there, and what is due.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often rejected tokens are recorded.
+const REJECTED_EVERY: Duration = Duration::from_secs(10);
+
+/// How many batches of old records are removed before anything else is looked at again.
+const SWEEPS: usize = 20;
+
+/// The worker's process.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub(crate) extern "C-unwind" fn pgs_bookkeeper_main(_argument: pg_sys::Datum) {
+    if !process::begin() || !wake::become_bookkeeper() {
+        return;
+    }
+    // A standby that is gone delays reads, and nothing here: what is lost with a failover is worked
+    // out anew.
+    process::override_setting(c"synchronous_commit", c"local");
+    // Somebody else's open transaction delays what it concerns, and nothing else.
+    process::override_setting(c"lock_timeout", c"200ms");
+    let mut state = State::new();
+    loop {
+        let again = state.go_through();
+        process::report_statistics();
+        let pause = if again { TRY_AGAIN } else { LOOK_AGAIN };
+        if latch::wait(pause) {
+            // One round for all that happens within this time.
+            pause_for(GATHER);
+        } else if !process::is_wanted() {
+            return;
+        }
+        process::check_for_interrupts();
+    }
+}
+
+/// Sleeps, whoever wakes this process meanwhile.
+fn pause_for(time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end
+        .checked_duration_since(Instant::now())
+        .filter(|l| !l.is_zero())
+    {
+        latch::wait(left);
+    }
+}
+
+struct State {
+    told: Told,
+    announced: Position,
+    rejected: Instant,
+    swept: Instant,
+    begun: Instant,
+    /// What failed last, so that the log says it once.
+    failed: Option<String>,
+}
+
+impl State {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            told: Told::default(),
+            announced: Position::BEGINNING,
+            rejected: now,
+            swept: now,
+            begun: now,
+            failed: None,
+        }
+    }
+
+    /// Does what there is to do; whether to come back soon.
+    fn go_through(&mut self) -> bool {
+        let mut again = false;
+        while self.task("chaining the audit", |_, session| chain::extend(session)) == Some(true) {}
+        match self.task("storing who uses what", |_, session| usage::store(session)) {
+            Some(false) => {}
+            Some(true) | None => again = true,
+        }
+        if self.rejected.elapsed() >= REJECTED_EVERY {
+            self.rejected = Instant::now();
+            self.task("recording rejected tokens", |_, session| {
+                rejected_tokens::record(session)
+            });
+        }
+        if gucs::workers() {
+            self.act();
+        }
+        again
+    }
+
+    /// Does what is seen outside, and what cannot be undone: not in the copy of a server.
+    fn act(&mut self) {
+        self.task("watching for refused reads", |state, session| {
+            denials::watch(session, &mut state.told)
+        });
+        if gucs::audit_head_interval().is_some_and(|interval| self.begun.elapsed() >= interval) {
+            self.task("signing the head of the audit", |state, session| {
+                announce::announce(session, &mut state.announced)
+            });
+        }
+        if self.swept.elapsed() >= gucs::maintenance_interval() {
+            self.swept = Instant::now();
+            let sweep = |_: &mut Self, session: &Session| retention::sweep(session);
+            for _ in 0..SWEEPS {
+                if self.task("removing old records of the audit", sweep) != Some(true) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Does one thing in a transaction of its own; `None` where it failed.
+    fn task<T>(
+        &mut self,
+        what: &str,
+        work: impl FnOnce(&mut Self, &Session) -> Result<T>,
+    ) -> Option<T> {
+        let done = attempt(|| process::as_owner(|| Session::with(|session| work(self, session))));
+        process::check_for_interrupts();
+        match done {
+            Ok(done) => Some(done),
+            Err(reason) => {
+                let failed = format!("{what}: {reason}");
+                if self.failed.as_ref() != Some(&failed) {
+                    pgrx::warning!("pg_secrets: {failed}");
+                    self.failed = Some(failed);
+                }
+                None
+            }
+        }
+    }
+}

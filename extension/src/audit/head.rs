@@ -1,0 +1,144 @@
+//! Heads of the audit's chain: what the last link is, signed with the server's OpenPGP key. Whoever keeps
+//! one elsewhere can tell later whether the audit up to there is still what it was.
+
+use crate::access::identity::Caller;
+use crate::access::rights::{Permission, Rights};
+use crate::audit::chain::{self, Position};
+use crate::backend::answer::Answer;
+use crate::backend::arguments::Arguments;
+use crate::backend::session::{Param, Session, Statement};
+use crate::error::{Error, Result};
+use crate::keys::keyring;
+use std::fmt::Write;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// What a signed position says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The last link at its time.
+    Head,
+    /// The last link that retention has removed.
+    Checkpoint,
+}
+
+impl Kind {
+    /// Its name in control_plane.audit_heads.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Kind::Head => "head",
+            Kind::Checkpoint => "checkpoint",
+        }
+    }
+
+    fn title(self) -> String {
+        format!("pg_secrets audit {}", self.name())
+    }
+}
+
+/// export_audit_head: the last link, signed.
+pub(crate) fn export_audit_head<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    _arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    Rights::of(session, caller, None)?.require(Permission::Audit)?;
+    let position = chain::last(session)?;
+    if position == Position::BEGINNING {
+        return Err(Error::not_found("nothing is chained yet")
+            .with_hint("The chain begins with the first record of the audit, within a second."));
+    }
+    let signed = sign(session, Kind::Head, position)?;
+    Ok(Answer::Text(Zeroizing::new(signed)))
+}
+
+static NOW: Statement = Statement::new(
+    c"SELECT pg_catalog.to_char(pg_catalog.clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
+);
+
+/// Signs a position, as a cleartext signed message (RFC 9580, section 7).
+pub(super) fn sign(session: &Session, kind: Kind, position: Position) -> Result<String> {
+    let now = session.run(&NOW, &[])?.first().and_then(|row| row.text(0));
+    let text = format!(
+        "{}\nsegment: {}\nseq: {}\nhash: {}\nat: {}\n",
+        kind.title(),
+        position.segment,
+        position.seq,
+        hex(&position.hash),
+        now.unwrap_or_default(),
+    );
+    let held = keyring::require()?;
+    held.keyring().sign_text(&text).map_err(|error| {
+        Error::unavailable(format!("the head of the audit cannot be signed: {error}")).with_hint(
+            "A key that signs is needed: pg-secrets keygen makes one; it can stand behind the primary one in pg_secrets.key_file.",
+        )
+    })
+}
+
+/// Reads a position that this server has signed, or one that had the same keys.
+///
+/// # Errors
+/// Where it is not what [`sign`] made, or not signed by one of the server's keys.
+pub(super) fn read(kind: Kind, signed: &str) -> Result<Position> {
+    let held = keyring::require()?;
+    let refused = |why: String| {
+        Error::unprocessable(format!("this is no {} of the audit: {why}", kind.name())).with_hint(
+            "Give the whole text that control_plane.export_audit_head() answered, from -----BEGIN to -----END.",
+        )
+    };
+    let verified = held
+        .keyring()
+        .verify_text(signed)
+        .map_err(|error| refused(error.to_string()))?;
+    parse(kind, &verified.text).ok_or_else(|| refused("it says something else".to_owned()))
+}
+
+fn parse(kind: Kind, text: &str) -> Option<Position> {
+    let mut lines = text.lines();
+    if lines.next()? != kind.title() {
+        return None;
+    }
+    let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(": ");
+    Some(Position {
+        segment: Uuid::parse_str(field("segment")?).ok()?,
+        seq: field("seq")?.parse().ok()?,
+        hash: from_hex(field("hash")?)?,
+    })
+}
+
+static KEEP: Statement = Statement::new(
+    c"INSERT INTO control_plane.audit_heads (segment, seq, kind, hash, signed) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (segment, seq, kind) DO NOTHING",
+);
+
+/// Keeps a signed position in the database.
+pub(super) fn keep(session: &Session, kind: Kind, position: Position, signed: &str) -> Result<()> {
+    session.run(
+        &KEEP,
+        &[
+            Param::Uuid(Some(position.segment)),
+            Param::Bigint(position.seq),
+            Param::Text(Some(kind.name())),
+            Param::Bytes(&position.hash),
+            Param::Text(Some(signed)),
+        ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+    }
+    Some(bytes)
+}

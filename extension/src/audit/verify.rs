@@ -1,0 +1,429 @@
+//! verify_audit: whether the audit is what was chained, and what its signed heads say.
+
+use crate::access::identity::Caller;
+use crate::access::rights::{Permission, Rights};
+use crate::audit::chain::{self, Position};
+use crate::audit::head::{self, Kind};
+use crate::audit::walk::{self, Link};
+use crate::backend::answer::{Answer, Composite};
+use crate::backend::arguments::Arguments;
+use crate::backend::session::{Param, Session, Statement};
+use crate::error::{Error, Result};
+use uuid::Uuid;
+
+/// What is wrong, first of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    problem: &'static str,
+    seq: Option<i64>,
+    record_id: Option<Uuid>,
+    explanation: String,
+}
+
+impl Finding {
+    pub(super) fn of_record(problem: &'static str, link: &Link, explanation: &str) -> Self {
+        Self {
+            problem,
+            seq: Some(link.position.seq),
+            record_id: Some(link.record_id),
+            explanation: explanation.to_owned(),
+        }
+    }
+
+    pub(super) fn of_link(problem: &'static str, seq: i64, explanation: impl Into<String>) -> Self {
+        Self {
+            problem,
+            seq: Some(seq),
+            record_id: None,
+            explanation: explanation.into(),
+        }
+    }
+
+    fn of_stranger(problem: &'static str, record_id: Option<Uuid>, explanation: &str) -> Self {
+        Self {
+            problem,
+            seq: None,
+            record_id,
+            explanation: explanation.to_owned(),
+        }
+    }
+}
+
+/// Which part of the chain is looked at, as it was asked for and as it is.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    from: Option<i64>,
+    to: Option<i64>,
+}
+
+/// What was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Covered {
+    pub(super) from: Option<i64>,
+    pub(super) to: Option<i64>,
+    /// The smallest and the largest id among the records.
+    pub(super) ids: Option<(Uuid, Uuid)>,
+}
+
+/// verify_audit: walks the chain, looks for records outside of it, and compares with signed heads.
+pub(crate) fn verify_audit<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let range = Range {
+        from: arguments.bigint(0),
+        to: arguments.bigint(1),
+    };
+    let given = arguments.text(2)?;
+    if range.from.is_some_and(|from| from < 1) || range.to.is_some_and(|to| to < 1) {
+        return Err(Error::bad_input(
+            "the links of the chain are numbered from 1",
+        ));
+    }
+    Rights::of(session, caller, None)?.require(Permission::Audit)?;
+    let given = given
+        .map(|text| head::read(Kind::Head, &text))
+        .transpose()?;
+    loop {
+        let checkpoints = Checkpoints::read(session)?;
+        let mut covered = Covered::default();
+        let finding = find(session, range, given, &checkpoints, &mut covered)?;
+        // Retention may have removed what was about to be looked at: then that is looked at anew.
+        if finding.is_none() || Checkpoints::read(session)? == checkpoints {
+            return answer(session, &covered, finding);
+        }
+    }
+}
+
+fn find(
+    session: &Session,
+    range: Range,
+    given: Option<Position>,
+    checkpoints: &Checkpoints,
+    covered: &mut Covered,
+) -> Result<Option<Finding>> {
+    if let Some(finding) = &checkpoints.finding {
+        return Ok(Some(finding.clone()));
+    }
+    let segments = segments(session)?;
+    for segment in &segments {
+        let start = match beginning(session, range, segment, &segments, checkpoints)? {
+            Beginning::At(start) => start,
+            Beginning::Outside => continue,
+            Beginning::Wrong(finding) => return Ok(Some(finding)),
+        };
+        let to = range.to.unwrap_or(i64::MAX);
+        if let Some(finding) = walk::walk(session, segment.id, start, to, covered)? {
+            return Ok(Some(finding));
+        }
+    }
+    let last = segments.iter().map(|segment| segment.last).max();
+    let last = last.max(checkpoints.last()).unwrap_or(0);
+    if let Some(to) = range.to
+        && to > last
+    {
+        let explanation = format!("the chain ends at {last}");
+        return Ok(Some(Finding::of_link("cut", last + 1, explanation)));
+    }
+    if let Some(finding) = stranger(session, range, covered)? {
+        return Ok(Some(finding));
+    }
+    if let Some(given) = given
+        && let Some(finding) = compare(session, given, checkpoints)?
+    {
+        return Ok(Some(narrowed(session, finding, checkpoints)?));
+    }
+    for stored in stored_heads(session)? {
+        if let Some(finding) = stored.compare(session, checkpoints)? {
+            return Ok(Some(finding));
+        }
+    }
+    Ok(None)
+}
+
+/// A segment of the chain, with the numbers of its first and last link.
+struct Segment {
+    id: Uuid,
+    first: i64,
+    last: i64,
+}
+
+static SEGMENTS: Statement = Statement::new(
+    c"SELECT c.segment, pg_catalog.min(c.seq), pg_catalog.max(c.seq) FROM control_plane.audit_chain AS c GROUP BY c.segment ORDER BY 2, 3",
+);
+
+fn segments(session: &Session) -> Result<Vec<Segment>> {
+    let read = |row: crate::backend::session::Row<'_>| {
+        Some(Segment {
+            id: row.uuid(0)?,
+            first: row.bigint(1)?,
+            last: row.bigint(2)?,
+        })
+    };
+    let rows = session.run(&SEGMENTS, &[])?;
+    rows.iter()
+        .map(|row| read(row).ok_or_else(|| Error::internal("a segment of the audit's chain")))
+        .collect()
+}
+
+/// Where the walk through a segment begins.
+enum Beginning {
+    /// Behind this link.
+    At(Position),
+    /// Nothing of it was asked for.
+    Outside,
+    Wrong(Finding),
+}
+
+fn beginning(
+    session: &Session,
+    range: Range,
+    segment: &Segment,
+    all: &[Segment],
+    checkpoints: &Checkpoints,
+) -> Result<Beginning> {
+    let from = range.from.unwrap_or(0);
+    if segment.last < from || range.to.is_some_and(|to| to < segment.first) {
+        return Ok(Beginning::Outside);
+    }
+    if from > segment.first {
+        return Ok(match chain::at(session, segment.id, from - 1)? {
+            Some(position) => Beginning::At(position),
+            None => Beginning::Wrong(Finding::of_link("removed", from - 1, LINK_GONE)),
+        });
+    }
+    if let Some(checkpoint) = checkpoints.of(segment.id) {
+        return Ok(if checkpoint.seq + 1 == segment.first {
+            Beginning::At(checkpoint)
+        } else {
+            Beginning::Wrong(Finding::of_link("removed", checkpoint.seq + 1, LINK_GONE))
+        });
+    }
+    if segment.first == 1 {
+        return Ok(Beginning::At(Position::BEGINNING));
+    }
+    // It goes on behind the last link of another one.
+    let before = segment.first - 1;
+    for other in all.iter().filter(|other| other.id != segment.id) {
+        if other.last >= before
+            && let Some(position) = chain::at(session, other.id, before)?
+        {
+            return Ok(Beginning::At(position));
+        }
+    }
+    let removed = checkpoints.positions.iter().find(|p| p.seq == before);
+    Ok(match removed {
+        Some(position) => Beginning::At(*position),
+        None => Beginning::Wrong(Finding::of_link("removed", before, LINK_GONE)),
+    })
+}
+
+/// What is said of a link that is not there.
+pub(super) const LINK_GONE: &str = "the link with this number is gone, and its record perhaps too";
+
+/// Signed checkpoints, the last of each segment.
+#[derive(Debug, PartialEq, Eq)]
+struct Checkpoints {
+    positions: Vec<Position>,
+    finding: Option<Finding>,
+}
+
+static CHECKPOINTS: Statement = Statement::new(
+    c"SELECT DISTINCT ON (h.segment) h.seq, h.segment, h.hash, h.signed FROM control_plane.audit_heads AS h WHERE h.kind = 'checkpoint' ORDER BY h.segment, h.seq DESC",
+);
+
+impl Checkpoints {
+    fn read(session: &Session) -> Result<Self> {
+        let mut read = Self {
+            positions: Vec::new(),
+            finding: None,
+        };
+        for row in session.run(&CHECKPOINTS, &[])?.iter() {
+            let position = Position::read(&row)?;
+            let signed = row.text(3).unwrap_or_default();
+            if head::read(Kind::Checkpoint, &signed).ok() != Some(position) {
+                read.finding = Some(Finding::of_link(
+                    "unverifiable",
+                    position.seq,
+                    "the checkpoint that retention left there is not one that a key of this server has signed",
+                ));
+            }
+            read.positions.push(position);
+        }
+        Ok(read)
+    }
+
+    fn of(&self, segment: Uuid) -> Option<Position> {
+        let mut positions = self.positions.iter();
+        positions.find(|p| p.segment == segment).copied()
+    }
+
+    fn last(&self) -> Option<i64> {
+        self.positions.iter().map(|position| position.seq).max()
+    }
+}
+
+static INSERTED: Statement = Statement::new(
+    c"SELECT a.id FROM control_plane.audit_logs AS a WHERE (a.arrival IS NULL OR a.arrival <= (SELECT pg_catalog.min(p.arrival) FROM control_plane.audit_progress AS p WHERE p.purpose = 'chain')) AND ($1::uuid IS NULL OR a.id >= $1) AND ($2::uuid IS NULL OR a.id <= $2) AND NOT EXISTS (SELECT FROM control_plane.audit_chain AS c WHERE c.record_id = a.id) AND NOT EXISTS (SELECT FROM control_plane.audit_unchained AS u WHERE u.record_id = a.id) ORDER BY a.id LIMIT 1",
+);
+
+static VANISHED: Statement = Statement::new(
+    c"SELECT u.record_id FROM control_plane.audit_unchained AS u WHERE NOT EXISTS (SELECT FROM control_plane.audit_logs AS a WHERE a.id = u.record_id) ORDER BY u.record_id LIMIT 1",
+);
+
+/// A record that no link covers and that is too old for that, or one that was to be chained and is gone.
+fn stranger(session: &Session, range: Range, covered: &Covered) -> Result<Option<Finding>> {
+    let least = covered.ids.map(|(least, _)| least);
+    let most = covered.ids.map(|(_, most)| most);
+    let inserted = session
+        .run(
+            &INSERTED,
+            &[
+                Param::Uuid(range.from.and(least)),
+                Param::Uuid(range.to.and(most)),
+            ],
+        )?
+        .first();
+    if let Some(row) = inserted {
+        let explanation = "this record is in the audit and in no link of the chain";
+        return Ok(Some(Finding::of_stranger(
+            "inserted",
+            row.uuid(0),
+            explanation,
+        )));
+    }
+    let vanished = session.run(&VANISHED, &[])?.first();
+    Ok(vanished.map(|row| {
+        let explanation = "this record was written, and is gone before it was chained";
+        Finding::of_stranger("removed", row.uuid(0), explanation)
+    }))
+}
+
+/// Compares the chain with a position that was signed.
+fn compare(
+    session: &Session,
+    signed: Position,
+    checkpoints: &Checkpoints,
+) -> Result<Option<Finding>> {
+    if let Some(checkpoint) = checkpoints.of(signed.segment)
+        && signed.seq <= checkpoint.seq
+    {
+        let finding = if signed.seq < checkpoint.seq {
+            let explanation = format!(
+                "retention has removed everything up to link {}; this head is older and says nothing of the rest",
+                checkpoint.seq
+            );
+            Some(Finding::of_link("unverifiable", signed.seq, explanation))
+        } else {
+            (signed != checkpoint).then(|| Finding::of_link("rewritten", signed.seq, REWRITTEN))
+        };
+        return Ok(finding);
+    }
+    Ok(match chain::at(session, signed.segment, signed.seq)? {
+        Some(position) if position == signed => None,
+        Some(_) => Some(Finding::of_link("rewritten", signed.seq, REWRITTEN)),
+        None => Some(Finding::of_link(
+            "cut",
+            signed.seq,
+            format!(
+                "link {} of segment {}, which was signed, is not there: the end of the chain was cut off, or it was lost with another server",
+                signed.seq, signed.segment
+            ),
+        )),
+    })
+}
+
+const REWRITTEN: &str = "this link is another one than was signed: the chain was written anew";
+
+/// Says between which signed heads the chain stops being what it was.
+fn narrowed(session: &Session, mut finding: Finding, checkpoints: &Checkpoints) -> Result<Finding> {
+    if finding.problem != "rewritten" {
+        return Ok(finding);
+    }
+    let mut good = checkpoints.last().unwrap_or(0);
+    for stored in stored_heads(session)? {
+        if finding.seq.is_some_and(|seq| stored.position.seq < seq)
+            && stored.compare(session, checkpoints)?.is_none()
+        {
+            good = good.max(stored.position.seq);
+        }
+    }
+    finding.explanation = format!("{REWRITTEN}, from a record behind link {good} on");
+    Ok(finding)
+}
+
+/// A head that the database keeps.
+struct StoredHead {
+    position: Position,
+    signed: String,
+}
+
+static STORED_HEADS: Statement = Statement::new(
+    c"SELECT h.seq, h.segment, h.hash, h.signed FROM control_plane.audit_heads AS h WHERE h.kind = 'head' ORDER BY h.seq, h.segment",
+);
+
+fn stored_heads(session: &Session) -> Result<Vec<StoredHead>> {
+    let rows = session.run(&STORED_HEADS, &[])?;
+    rows.iter()
+        .map(|row| {
+            Ok(StoredHead {
+                position: Position::read(&row)?,
+                signed: row.text(3).unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+impl StoredHead {
+    /// One that was signed by a key that this server no longer has says nothing.
+    fn compare(&self, session: &Session, checkpoints: &Checkpoints) -> Result<Option<Finding>> {
+        if let Some(checkpoint) = checkpoints.of(self.position.segment)
+            && self.position.seq < checkpoint.seq
+        {
+            return Ok(None);
+        }
+        match head::read(Kind::Head, &self.signed) {
+            Ok(signed) => compare(session, signed, checkpoints),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+static UNCHAINED: Statement = Statement::new(
+    c"SELECT (SELECT pg_catalog.count(*) FROM control_plane.audit_unchained) + (SELECT pg_catalog.count(*) FROM control_plane.audit_logs AS a WHERE a.arrival > coalesce((SELECT pg_catalog.min(p.arrival) FROM control_plane.audit_progress AS p WHERE p.purpose = 'chain'), 0))",
+);
+
+static ANSWER: Statement = Statement::new(
+    c"SELECT $1 = 1, $2::bigint, $3::bigint, $4::bigint, $5::text, $6::bigint, $7::uuid, $8::text",
+);
+
+fn answer<'s>(
+    session: &'s Session,
+    covered: &Covered,
+    finding: Option<Finding>,
+) -> Result<Answer<'s>> {
+    let unchained = session.run(&UNCHAINED, &[])?.first();
+    let unchained = unchained.and_then(|row| row.bigint(0));
+    let (problem, explanation) = match &finding {
+        Some(finding) => (Some(finding.problem), Some(finding.explanation.as_str())),
+        None => (None, None),
+    };
+    let row = session
+        .run(
+            &ANSWER,
+            &[
+                Param::Integer(Some(i32::from(finding.is_none()))),
+                Param::OptionalBigint(covered.from),
+                Param::OptionalBigint(covered.to),
+                Param::OptionalBigint(unchained),
+                Param::Text(problem),
+                Param::OptionalBigint(finding.as_ref().and_then(|finding| finding.seq)),
+                Param::Uuid(finding.as_ref().and_then(|finding| finding.record_id)),
+                Param::Text(explanation),
+            ],
+        )?
+        .first()
+        .ok_or_else(|| Error::internal("no verdict"))?;
+    Ok(Answer::One(Composite { row, secret: None }))
+}
