@@ -42,6 +42,15 @@ pub(crate) extern "C-unwind" fn pgs_bookkeeper_main(_argument: pg_sys::Datum) {
     // A standby that is gone delays reads, and nothing here: what is lost with a failover is worked
     // out anew.
     process::override_setting(c"synchronous_commit", c"local");
+    // Plans are made while the tables are small, and used when they are not.
+    for method in [
+        c"enable_seqscan",
+        c"enable_hashjoin",
+        c"enable_mergejoin",
+        c"jit",
+    ] {
+        process::override_setting(method, c"off");
+    }
     // Somebody else's open transaction delays what it concerns, and nothing else.
     process::override_setting(c"lock_timeout", c"200ms");
     let mut state = State::new();

@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod entry;
 pub(crate) mod latch;
 pub(crate) mod owner;
+pub(crate) mod planner;
 pub(crate) mod raise;
 pub(crate) mod session;
 pub(crate) mod transaction;
