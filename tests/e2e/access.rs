@@ -311,6 +311,9 @@ async fn roles_that_a_trusted_login_sets_change_neither_rights_nor_actor() -> Pr
         format!("SET LOCAL ROLE {power}"),
         "RESET ROLE".to_owned(),
         "SET SESSION AUTHORIZATION DEFAULT".to_owned(),
+        format!("SELECT set_config('role', '{power}', true)"),
+        "SELECT set_config('request.jwt.claim.sub', 'admin@local', false)".to_owned(),
+        "SET LOCAL application_name = 'admin@local'".to_owned(),
         format!(
             "SET LOCAL request.jwt.claims TO '{{\"sub\": \"admin@local\", \"role\": \"{power}\"}}'"
         ),

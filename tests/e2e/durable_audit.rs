@@ -290,6 +290,61 @@ async fn while_nothing_can_be_recorded_nothing_is_read_and_everything_else_goes_
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_is_full_fails_reads_in_time_and_nothing_else() -> Proof {
+    let (cluster, sql, id) = start("pg_secrets.audit_timeout = '2s'").await?;
+    let timeout = Duration::from_secs(2);
+    sql.run(
+        "SELECT control_plane.create_secret('many', 'n' || i, 'a value') FROM generate_series(1, 70) AS i;
+         CREATE TABLE other (i int)",
+    )
+    .await?;
+    let worker = auditor(&sql).await;
+    signal("STOP", worker);
+    // 64 records of each are under way at once, and 512 fit.
+    let mut filling = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let session = cluster.sql().await?;
+        filling.spawn(async move {
+            session
+                .refused("SELECT control_plane.get_secrets('many')", &[])
+                .await
+                .state
+        });
+    }
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%get_secrets(%' AND wait_event = 'Extension' AND pid <> pg_backend_pid()";
+    eventually("eight readers that wait", || async {
+        let waiting: i64 = sql.one(waits, &[]).await.ok()?;
+        (waiting == 8).then_some(())
+    })
+    .await;
+    let reader = cluster.sql().await?;
+    let began = Instant::now();
+    let refused = reader
+        .refused("SELECT control_plane.get_secret($1)", &[&id])
+        .await;
+    let took = began.elapsed();
+    assert_eq!(refused.state, "PT503");
+    assert!(took < timeout + SLACK, "{took:?}");
+    // It had no place in the ring, and waited for one.
+    assert!(took > timeout / 2, "{took:?}");
+    sql.run("INSERT INTO other VALUES (1)").await?;
+    for state in filling.join_all().await {
+        assert_eq!(state, "PT503");
+    }
+    signal("CONT", worker);
+    let began = Instant::now();
+    reader
+        .rows("SELECT control_plane.get_secret($1)", &[&id])
+        .await?;
+    assert!(began.elapsed() < Duration::from_secs(1));
+    let released = count(&sql, "secret.accessed", "success").await?;
+    assert_eq!(released, 1);
+    let not_released = count(&sql, "secret.accessed", "not released").await?;
+    assert_eq!(not_released, 512);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_synchronous_standby_that_is_gone_lets_no_value_out() -> Proof {
     let (mut cluster, sql, id) = start("pg_secrets.audit_timeout = '500ms'").await?;

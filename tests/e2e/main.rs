@@ -25,9 +25,11 @@ mod no_plaintext;
 mod races;
 mod readme;
 mod reencrypt;
+mod refusals;
 mod relay_death;
 mod schema;
 mod tokens;
+mod usage;
 mod webhooks;
 mod workers;
 

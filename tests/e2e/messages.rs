@@ -47,6 +47,13 @@ async fn an_administrator_encrypts_and_decrypts_and_both_are_recorded() -> Proof
             "pgp.decrypted postgres success"
         ]
     );
+    // What was decrypted is known, whatever becomes of the transaction.
+    let count = "SELECT count(*) FROM control_plane.audit_logs WHERE action = 'pgp.decrypted'";
+    let before: i64 = sql.one(count, &[]).await?;
+    sql.run("BEGIN; SELECT control_plane.pgp_decrypt(control_plane.pgp_encrypt('x')); ROLLBACK")
+        .await?;
+    let after: i64 = sql.one(count, &[]).await?;
+    assert_eq!(after, before + 1);
     for (call, state) in [
         ("pgp_encrypt(NULL)", "PT400"),
         ("pgp_decrypt(NULL)", "PT400"),

@@ -3,7 +3,8 @@
 
 use crate::audit::chain::{self, Position};
 use crate::audit::head::{self, Kind};
-use crate::backend::session::{Session, Statement};
+use crate::backend::raise::{self, Level};
+use crate::backend::session::{Param, Session, Statement};
 use crate::error::Result;
 use crate::gucs;
 use crate::outbox::event;
@@ -25,7 +26,7 @@ pub(super) fn announce(session: &Session, last: &mut Position) -> Result<()> {
         return Ok(());
     };
     let interval = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX);
-    let due = session.run(&DUE, &[crate::backend::session::Param::Interval(interval)])?;
+    let due = session.run(&DUE, &[Param::Interval(interval)])?;
     let recent = due.first().and_then(|row| row.boolean(0)).unwrap_or(false);
     let position = chain::last(session)?;
     if recent || position == *last || position == Position::BEGINNING {
@@ -44,12 +45,13 @@ pub(super) fn announce(session: &Session, last: &mut Position) -> Result<()> {
         });
         event::emit_notice(session, "audit.head", &project, data)?;
     }
-    pgrx::log!(
+    let said = format!(
         "pg_secrets audit head: segment {} seq {} hash {hash} signed {}",
         position.segment,
         position.seq,
         STANDARD.encode(&signed)
     );
+    raise::log(Level::Log, &said);
     *last = position;
     Ok(())
 }

@@ -9,11 +9,13 @@ use crate::audit::chain::{self, Position};
 use crate::audit::denials::{self, Told};
 use crate::audit::{announce, retention, usage};
 use crate::backend::latch;
+use crate::backend::raise::{self, Level};
 use crate::backend::session::Session;
 use crate::backend::transaction::attempt;
 use crate::error::Result;
 use crate::gucs;
-use crate::workers::{process, wake};
+use crate::workers::process::{self, Cancellation};
+use crate::workers::wake;
 use pgrx::{pg_guard, pg_sys};
 use std::time::{Duration, Instant};
 
@@ -26,9 +28,6 @@ const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// How often to look whether the extension is still there, and what is due.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How often rejected tokens are recorded.
-const REJECTED_EVERY: Duration = Duration::from_secs(10);
-
 /// How many batches of old records are removed before anything else is looked at again.
 const SWEEPS: usize = 20;
 
@@ -36,7 +35,7 @@ const SWEEPS: usize = 20;
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub(crate) extern "C-unwind" fn pgs_bookkeeper_main(_argument: pg_sys::Datum) {
-    if !process::begin() || !wake::become_bookkeeper() {
+    if !process::begin(Cancellation::Heeded) || !wake::become_bookkeeper() {
         return;
     }
     // A standby that is gone delays reads, and nothing here: what is lost with a failover is worked
@@ -110,7 +109,7 @@ impl State {
             Some(false) => {}
             Some(true) | None => again = true,
         }
-        if self.rejected.elapsed() >= REJECTED_EVERY {
+        if self.rejected.elapsed() >= gucs::maintenance_interval() {
             self.rejected = Instant::now();
             self.task("recording rejected tokens", |_, session| {
                 rejected_tokens::record(session)
@@ -156,7 +155,7 @@ impl State {
             Err(reason) => {
                 let failed = format!("{what}: {reason}");
                 if self.failed.as_ref() != Some(&failed) {
-                    pgrx::warning!("pg_secrets: {failed}");
+                    raise::log(Level::Warning, &format!("pg_secrets: {failed}"));
                     self.failed = Some(failed);
                 }
                 None

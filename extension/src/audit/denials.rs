@@ -5,6 +5,7 @@ use crate::access::identity::Caller;
 use crate::audit::progress::{self, Purpose};
 use crate::audit::record::{self, Record};
 use crate::audit::ring;
+use crate::backend::raise::{self, Level};
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::Result;
 use crate::gucs;
@@ -83,9 +84,10 @@ fn look_at(session: &Session, actor: &str, threshold: i32, told: &mut Told) -> R
         "projects": projects,
     }));
     record::write(session, &Caller::worker(), alarm)?;
-    pgrx::log!(
+    let said = format!(
         "pg_secrets: {actor:?} was refused {threshold} reads or more within {window} seconds; control_plane.denied_reads() counts them"
     );
+    raise::log(Level::Warning, &said);
     told.0.insert(actor.to_owned(), Instant::now());
     Ok(())
 }

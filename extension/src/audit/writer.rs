@@ -11,11 +11,13 @@ use crate::audit::protection;
 use crate::audit::ring::{self, Taken};
 use crate::audit::table::AuditTable;
 use crate::backend::latch;
+use crate::backend::raise::{self, Level};
 use crate::backend::session::{Param, Session, Statement};
 use crate::backend::transaction::attempt;
 use crate::error::Result;
 use crate::id;
-use crate::workers::{process, wake};
+use crate::workers::process::{self, Cancellation};
+use crate::workers::wake;
 use pgrx::{pg_guard, pg_sys};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -38,7 +40,7 @@ static NOT_RELEASED: Statement = Statement::new(
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub(crate) extern "C-unwind" fn pgs_auditor_main(_argument: pg_sys::Datum) {
-    if !process::begin() || !ring::become_worker() {
+    if !process::begin(Cancellation::Ignored) || !ring::become_worker() {
         return;
     }
     // A failure ends this process with an error in the log, and the launcher starts it again.
@@ -116,8 +118,14 @@ impl Writer {
                 }
             }
         }
-        if !left.is_empty() && mark_not_released(&left).is_err() {
-            pgrx::warning!("pg_secrets: records of reads that were given up could not be marked");
+        if !left.is_empty()
+            && let Err(reason) = mark_not_released(&left)
+        {
+            let said = format!(
+                "pg_secrets: {} reads that were given up are recorded as if they were not: {reason}",
+                left.len()
+            );
+            raise::log(Level::Warning, &said);
         }
         ring::settle(self.arrival);
         wake::bookkeeper();
@@ -159,7 +167,8 @@ impl Writer {
 /// Tells the reader of a record that cannot be written, and the server's log.
 fn give_up(one: &Taken, reason: &str) {
     one.finish(false);
-    pgrx::warning!("pg_secrets: a record of the audit could not be written: {reason}");
+    let said = format!("pg_secrets: a record of the audit could not be written: {reason}");
+    raise::log(Level::Warning, &said);
 }
 
 /// Says of records that are written already that nothing was released.

@@ -68,6 +68,33 @@ impl Report {
     }
 }
 
+/// How much a line of the server's log says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// What an operator may want to know.
+    Log,
+    /// What needs somebody to do something.
+    Warning,
+}
+
+/// Writes a line of ours into the server's log, as it is; it holds no value.
+pub(crate) fn log(level: Level, text: &str) {
+    let terminated = CString::new(text.replace('\0', "")).unwrap_or_default();
+    let level = match level {
+        Level::Log => PgLogLevel::LOG,
+        Level::Warning => PgLogLevel::WARNING,
+    };
+    // SAFETY: as above; below ERROR, errfinish comes back.
+    unsafe {
+        if errstart(level as c_int, std::ptr::null()) {
+            errmsg_internal(c"%s".as_ptr(), terminated.as_ptr());
+            errhidestmt(true);
+            errhidecontext(true);
+            errfinish(ORIGIN.as_ptr(), 0, std::ptr::null());
+        }
+    }
+}
+
 fn palloc_text(text: Option<&str>) -> *const c_char {
     let Some(text) = text else {
         return std::ptr::null();

@@ -3,7 +3,9 @@
 
 use crate::access::identity::Caller;
 use crate::access::rights::Rights;
-use crate::audit::record::{self, Record};
+use crate::audit::durable;
+use crate::audit::reads::{self, Attempt};
+use crate::audit::record::{Encoder, Record};
 use crate::backend::answer::{Answer, refuse_spill};
 use crate::backend::arguments::Arguments;
 use crate::backend::session::Session;
@@ -23,17 +25,11 @@ fn longest_message() -> usize {
     2 * gucs::max_value_size() + (64 << 10)
 }
 
-/// Writes the record of an administrator's use.
-fn record_use(
-    session: &Session,
-    caller: &Caller,
-    rights: &Rights,
-    mut record: Record,
-    with: &str,
-) -> Result<()> {
+/// Records an administrator's use, whatever becomes of the transaction: what was decrypted is known then.
+fn record_use(caller: &Caller, rights: &Rights, mut record: Record, with: &str) -> Result<()> {
     record.add_detail("with", json!(with));
     let record = record.by_administrator(rights.is_administrator());
-    record::write(session, caller, record)
+    durable::write(&[Encoder::new(caller).encode(record)?])
 }
 
 /// pgp_encrypt: a message to the primary key.
@@ -48,7 +44,7 @@ pub(crate) fn pgp_encrypt<'s>(
     let sealed = held.keyring().encrypt(value.as_bytes());
     let sealed = sealed.map_err(|error| keyring::cannot_seal(&error))?;
     let record = Record::new("pgp.encrypted");
-    record_use(session, caller, &rights, record, &sealed.fingerprint)?;
+    record_use(caller, &rights, record, &sealed.fingerprint)?;
     Ok(Answer::Bytes(sealed.message))
 }
 
@@ -56,6 +52,16 @@ pub(crate) fn pgp_encrypt<'s>(
 /// pgcrypto's pgp_sym_encrypt wrote.
 pub(crate) fn pgp_decrypt<'s>(
     session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    reads::or_refused(session, caller, Attempt::default(), || {
+        decrypt(session, caller, arguments)
+    })
+}
+
+fn decrypt<'s>(
+    session: &Session,
     caller: &Caller,
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
@@ -80,7 +86,7 @@ pub(crate) fn pgp_decrypt<'s>(
     };
     refuse_spill(decrypted.len())?;
     let text = into_text(decrypted)?;
-    record_use(session, caller, &rights, record, with)?;
+    record_use(caller, &rights, record, with)?;
     Ok(Answer::Text(text))
 }
 

@@ -26,14 +26,25 @@ const SETTINGS: &[(&CStr, &CStr)] = &[
 unsafe extern "C-unwind" {
     // The handlers themselves: pgrx's are wrapped, which a signal handler must not be.
     fn die(signal: core::ffi::c_int);
+    #[link_name = "StatementCancelHandler"]
+    fn cancel(signal: core::ffi::c_int);
     #[link_name = "SignalHandlerForConfigReload"]
     fn reload_config(signal: core::ffi::c_int);
 }
 
+/// What a worker makes of SIGINT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancellation {
+    /// Nothing: it would end the wait for a standby, and nothing else.
+    Ignored,
+    /// It cancels a statement; without it lock_timeout does not work.
+    Heeded,
+}
+
 /// Makes this process a worker in the database of the extension; false where that is not installed.
-pub(crate) fn begin() -> bool {
+pub(crate) fn begin(cancellation: Cancellation) -> bool {
     core_dumps::refuse();
-    attach_signals();
+    attach_signals(cancellation);
     BackgroundWorker::connect_worker_to_spi(Some(&gucs::database()), None);
     for (name, value) in SETTINGS.iter().copied() {
         override_setting(name, value);
@@ -41,8 +52,8 @@ pub(crate) fn begin() -> bool {
     is_wanted()
 }
 
-/// SIGTERM ends a wait of any kind; SIGINT, which would end just the wait for a standby, does nothing.
-fn attach_signals() {
+/// SIGTERM ends a wait of any kind.
+fn attach_signals(cancellation: Cancellation) {
     // SAFETY: handlers of Postgres's own, set before any signal is let through.
     unsafe {
         let set = |signal: i32, handler: pg_sys::pqsigfunc| {
@@ -53,7 +64,13 @@ fn attach_signals() {
         };
         set(libc::SIGTERM, Some(die));
         set(libc::SIGHUP, Some(reload_config));
-        set(libc::SIGINT, Some(ignore));
+        set(
+            libc::SIGINT,
+            match cancellation {
+                Cancellation::Ignored => Some(ignore),
+                Cancellation::Heeded => Some(cancel),
+            },
+        );
         pg_sys::BackgroundWorkerUnblockSignals();
     }
 }
