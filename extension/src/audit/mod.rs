@@ -2,6 +2,7 @@
 
 pub(crate) mod changes;
 pub(crate) mod durable;
+pub(crate) mod list;
 pub(crate) mod reads;
 pub(crate) mod record;
 pub(crate) mod ring;
