@@ -98,17 +98,21 @@ async fn a_page_reads_what_it_holds_however_long_the_log_is() -> Proof {
             ("actor => 'nobody', outcome => 'denied'".to_owned(), 0),
         ] {
             let comma = if arguments.is_empty() { "" } else { ", " };
-            // More often than Postgres plans a prepared statement anew.
-            for _ in 0..7 {
-                sql.run("BEGIN").await?;
+            // Planned for these arguments, and once for whatever comes.
+            for plan in ["force_custom_plan", "force_generic_plan"] {
+                sql.run(&format!("BEGIN; SET LOCAL plan_cache_mode = {plan}"))
+                    .await?;
                 let before: i64 = sql.one(READ, &[]).await?;
                 let found = listed(&sql, &format!("{arguments}{comma}\"limit\" => 10")).await?;
                 let after: i64 = sql.one(READ, &[]).await?;
                 sql.run("COMMIT").await?;
                 let read = after - before;
                 assert_eq!(i64::try_from(found.len()).ok(), Some(most), "{arguments}");
-                // Beside them, those of the second that ids are not trusted for.
-                assert!(read <= most + 2, "{arguments}: {read} ({statistics})");
+                // Beside the page: what the planner looks at, and the second that ids are not trusted for.
+                assert!(
+                    read <= most + 10,
+                    "{arguments}: {read} ({statistics}, {plan})"
+                );
             }
         }
     }

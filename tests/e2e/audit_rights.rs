@@ -27,7 +27,7 @@ async fn whoever_may_audit_one_project_sees_that_one_only() -> Proof {
                 &[],
             )
             .await?;
-        assert_eq!(found, [own.clone()], "{arguments}");
+        assert_eq!(found, [own.as_str()], "{arguments}");
     }
     // Nothing of another one, whatever it is asked with.
     for arguments in [
