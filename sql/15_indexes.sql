@@ -10,10 +10,20 @@ CREATE INDEX secrets_rotated_from_idx ON control_plane.secrets (rotated_from);
 
 CREATE INDEX secrets_chain_id_idx ON control_plane.secrets (chain_id);
 
--- 'Who read this secret?' and 'what did this actor do?'
-CREATE INDEX audit_logs_secret_id_idx ON control_plane.audit_logs (secret_id, at);
+-- 'Who read this secret?', 'what did this actor do?', 'what happened in this project?' Each is read
+-- backwards, a page at a time: ids sort by time.
+CREATE INDEX audit_logs_secret_id_idx ON control_plane.audit_logs (secret_id, id);
 
-CREATE INDEX audit_logs_actor_idx ON control_plane.audit_logs (actor, at);
+CREATE INDEX audit_logs_actor_idx ON control_plane.audit_logs (actor, id);
+
+CREATE INDEX audit_logs_project_id_idx ON control_plane.audit_logs (project_id, id);
+
+-- What was refused is rare among all that was not, and it is what one looks for.
+CREATE INDEX audit_logs_denied_idx ON control_plane.audit_logs (id)
+    WHERE outcome OPERATOR(pg_catalog.=) 'denied';
+
+CREATE INDEX audit_logs_denied_actor_idx ON control_plane.audit_logs (actor, id)
+    WHERE outcome OPERATOR(pg_catalog.=) 'denied';
 
 -- The records of reads in the order in which they became durable.
 CREATE UNIQUE INDEX audit_logs_arrival_idx ON control_plane.audit_logs (arrival)

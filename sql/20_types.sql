@@ -226,3 +226,29 @@ CREATE TYPE control_plane.audit_verdict AS (
     record_id uuid,
     explanation text
 );
+
+-- A record of the audit: the columns of audit_logs, in their order, without arrival.
+CREATE TYPE control_plane.audit_record AS (
+    id uuid,
+    at timestamptz,
+    action text,
+    outcome text,
+    actor text,
+    login text,
+    project_id text,
+    secret_id uuid,
+    name text,
+    version integer,
+    service text,
+    client_address inet,
+    application_name text,
+    request_id text,
+    detail jsonb
+);
+
+-- Somebody whose reads were refused.
+CREATE TYPE control_plane.denied_actor AS (
+    actor text,
+    count bigint,
+    last_at timestamptz
+);

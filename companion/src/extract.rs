@@ -119,7 +119,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
             .map(|Query(query)| Self(query))
             .map_err(|_| {
                 Error::bad_request(
-                    "the query has a parameter that this route does not take, or lacks one that it needs",
+                    "the query has a parameter that this route does not take or that is not of the form it has, or lacks one that it needs",
                 )
             })
     }

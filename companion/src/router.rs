@@ -3,8 +3,8 @@
 use crate::envelope;
 use crate::error::Error;
 use crate::routes::{
-    create, create_webhook, delete, get, get_by_name, health, list, read, register_consumer,
-    rotate, version, versions,
+    audit, audit_head, create, create_webhook, delete, get, get_by_name, health, list, read,
+    register_consumer, rotate, version, versions,
 };
 use crate::state::AppState;
 use axum::Router;
@@ -43,6 +43,8 @@ pub(crate) fn router(state: AppState) -> Router {
             "/api/projects/{project_id}/read",
             routing::post(read::handle),
         )
+        .route("/api/audit", routing::get(audit::handle))
+        .route("/api/audit/head", routing::get(audit_head::handle))
         .route("/api/webhooks", routing::post(create_webhook::handle))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)

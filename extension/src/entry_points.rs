@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::access::{grants, tokens};
-use crate::audit::{head, verify as verify_audit};
+use crate::audit::{head, list as list_records, verify as verify_audit};
 use crate::backend::entry::{enter, enter_audit_trigger, enter_protecting_trigger};
 use crate::install;
 use crate::keys::{list as list_keys, messages, reencrypt, verify};
@@ -59,6 +59,8 @@ entry_points! {
     pgs_create_token / pg_finfo_pgs_create_token => tokens::create_token,
     pgs_revoke_token / pg_finfo_pgs_revoke_token => tokens::revoke_token,
     pgs_authenticate / pg_finfo_pgs_authenticate => tokens::authenticate,
+    pgs_list_audit / pg_finfo_pgs_list_audit => list_records::list_audit,
+    pgs_denied_reads / pg_finfo_pgs_denied_reads => list_records::denied_reads,
     pgs_pgp_keys / pg_finfo_pgs_pgp_keys => list_keys::pgp_keys,
     pgs_reencrypt_secrets / pg_finfo_pgs_reencrypt_secrets => reencrypt::reencrypt_secrets,
     pgs_verify_secrets / pg_finfo_pgs_verify_secrets => verify::verify_secrets,

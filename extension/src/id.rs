@@ -22,6 +22,15 @@ pub(crate) fn new() -> Result<Uuid> {
     Ok(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
 }
 
+/// The least id that can be made at `at` (microseconds since 2000), or the nearest there is to it:
+/// a bound for the ids of what happened then.
+pub(crate) fn least_at(at: i64) -> Uuid {
+    const MILLISECONDS_TO_2000: i64 = 946_684_800_000;
+    let milliseconds = at.div_euclid(1000).saturating_add(MILLISECONDS_TO_2000);
+    let milliseconds = milliseconds.clamp(0, (1 << 48) - 1).cast_unsigned();
+    Uuid::from_u128(u128::from(milliseconds) << 80)
+}
+
 /// Fills `room` with randomness.
 pub(crate) fn randomness(room: &mut [u8]) -> Result<()> {
     getrandom::fill(room)

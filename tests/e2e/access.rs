@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// A call of every function for a secret `{id}` of project `{p}`, and what it answers somebody who
 /// has no grant. Who may not see a secret is told that there is none.
-const CALLS: [(&str, &str); 33] = [
+const CALLS: [(&str, &str); 36] = [
     ("create_secret('{p}', 'other', 'a value')", "PT403"),
     ("get_secret('{id}')", "PT404"),
     ("get_secret_by_name('{p}', 'name')", "PT404"),
@@ -27,6 +27,9 @@ const CALLS: [(&str, &str); 33] = [
     ("create_token('somebody')", "PT403"),
     ("revoke_token('{id}')", "PT403"),
     ("authenticate('pgs_x')", "PT403"),
+    ("list_audit('{p}')", "PT403"),
+    ("list_audit(secret_id => '{id}')", "PT404"),
+    ("denied_reads('{p}')", "PT403"),
     ("pgp_keys()", "PT403"),
     ("reencrypt_secrets(1)", "PT403"),
     ("verify_secrets()", "PT403"),
@@ -205,7 +208,14 @@ async fn each_permission_allows_its_own_and_nothing_else() -> Proof {
                 "project_grants('{p}')",
             ],
         ),
-        ("audit", &[]),
+        (
+            "audit",
+            &[
+                "list_audit('{p}')",
+                "list_audit(secret_id => '{id}')",
+                "denied_reads('{p}')",
+            ],
+        ),
     ];
     for (permission, own) in allowed {
         let name = login(&admin).await?;

@@ -4,6 +4,9 @@
 mod access;
 mod attacks;
 mod audit;
+mod audit_log;
+mod audit_pages;
+mod audit_rights;
 mod binding;
 mod churn;
 mod clone;

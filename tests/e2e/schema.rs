@@ -176,6 +176,20 @@ async fn the_promised_tables_have_the_promised_columns() -> Proof {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_record_is_answered_as_it_stands_in_the_table() -> Proof {
+    let app = TestApp::shared().await;
+    let sql = app.sql().await?;
+    let columns = "SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute
+                   WHERE attrelid = ('control_plane.' || $1)::regclass AND attnum > 0 ORDER BY attnum";
+    let mut stored: Vec<String> = sql.all(columns, &[&"audit_logs"]).await?;
+    // The last one is for the workers.
+    assert_eq!(stored.pop().as_deref(), Some("arrival bigint"));
+    let answered: Vec<String> = sql.all(columns, &[&"audit_record"]).await?;
+    assert_eq!(answered, stored);
+    Ok(())
+}
+
 /// Every function whose body has a pinned search path and that only the owner may call.
 #[tokio::test]
 async fn every_function_pins_its_search_path_and_none_is_publics() -> Proof {
@@ -185,7 +199,7 @@ async fn every_function_pins_its_search_path_and_none_is_publics() -> Proof {
         .all(
             "SELECT p.oid::regprocedure::text FROM pg_proc AS p
              WHERE p.pronamespace = 'control_plane'::regnamespace
-               AND (p.proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']
+               AND (array_position(p.proconfig, 'search_path=pg_catalog, pg_temp') IS NULL
                     OR p.prosecdef OR p.proisstrict
                     OR EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE a.grantee = 0))",
             &[],

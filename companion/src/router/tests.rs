@@ -61,6 +61,8 @@ async fn every_api_route_wants_a_token_before_anything_else() {
         (Method::GET, "/api/projects/p/secrets/n"),
         (Method::POST, "/api/projects/p/read"),
         (Method::POST, "/api/webhooks"),
+        (Method::GET, "/api/audit"),
+        (Method::GET, "/api/audit/head"),
     ] {
         let answer = send(&client, method.clone(), [&base, path].concat()).await;
         assert_eq!(

@@ -1,8 +1,11 @@
 //! One file per verb: the statement, and the one handler that sends it.
 //!
 //! A statement authenticates and calls in one round trip. The call's first argument depends on the
-//! authentication's answer, so that the one cannot happen before, or without, the other.
+//! authentication's answer, so that the one cannot happen before, or without, the other. (A call
+//! without arguments waits for that answer itself.)
 
+pub(crate) mod audit;
+pub(crate) mod audit_head;
 pub(crate) mod create;
 pub(crate) mod create_webhook;
 pub(crate) mod delete;
@@ -23,6 +26,8 @@ mod tests {
     #[test]
     fn every_statement_authenticates_before_it_calls() {
         for statement in [
+            audit::RECORDS,
+            audit::DENIED,
             create::STATEMENT,
             create_webhook::STATEMENT,
             delete::STATEMENT,
@@ -48,5 +53,11 @@ mod tests {
                 "{words}"
             );
         }
+    }
+    #[test]
+    fn a_call_without_arguments_waits_for_the_authentication() {
+        assert!(audit_head::STATEMENT.contains(
+            "CASE WHEN caller.subject IS NOT NULL THEN control_plane.export_audit_head() END"
+        ));
     }
 }

@@ -8,6 +8,7 @@ mod denials;
 pub(crate) mod durable;
 mod encoded;
 pub(crate) mod head;
+pub(crate) mod list;
 mod progress;
 pub(crate) mod protection;
 pub(crate) mod reads;

@@ -71,11 +71,15 @@ impl<'c> Arguments<'c> {
         self.text(position)?.ok_or_else(|| Error::null(name))
     }
 
-    /// A uuid argument that must be there.
-    pub(crate) fn required_uuid(&self, position: usize, name: &str) -> Result<Uuid> {
+    /// A uuid argument.
+    pub(crate) fn uuid(&self, position: usize) -> Option<Uuid> {
         self.get::<pgrx::Uuid>(position)
             .map(|uuid| Uuid::from_bytes(*uuid.as_bytes()))
-            .ok_or_else(|| Error::null(name))
+    }
+
+    /// A uuid argument that must be there.
+    pub(crate) fn required_uuid(&self, position: usize, name: &str) -> Result<Uuid> {
+        self.uuid(position).ok_or_else(|| Error::null(name))
     }
 
     /// Whether an argument is NULL or was left out.

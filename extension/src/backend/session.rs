@@ -33,6 +33,7 @@ pub(crate) enum Param<'p> {
     Texts(Option<&'p [String]>),
     Bytes(&'p [u8]),
     Uuid(Option<Uuid>),
+    Uuids(Option<&'p [Uuid]>),
     Integer(Option<i32>),
     Bigint(i64),
     OptionalBigint(Option<i64>),
@@ -51,6 +52,7 @@ impl Param<'_> {
             Param::Texts(_) => pg_sys::TEXTARRAYOID,
             Param::Bytes(_) => pg_sys::BYTEAOID,
             Param::Uuid(_) => pg_sys::UUIDOID,
+            Param::Uuids(_) => pg_sys::UUIDARRAYOID,
             Param::Integer(_) => pg_sys::INT4OID,
             Param::Bigint(_) | Param::OptionalBigint(_) => pg_sys::INT8OID,
             Param::Oid(_) | Param::OptionalOid(_) => pg_sys::OIDOID,
@@ -66,6 +68,12 @@ impl Param<'_> {
             Param::Bytes(bytes) => bytes.into_datum(),
             Param::Uuid(uuid) => uuid
                 .map(|uuid| pgrx::Uuid::from_bytes(*uuid.as_bytes()))
+                .into_datum(),
+            Param::Uuids(uuids) => uuids
+                .map(|uuids| -> Vec<pgrx::Uuid> {
+                    let bytes = uuids.iter().map(|uuid| *uuid.as_bytes());
+                    bytes.map(pgrx::Uuid::from_bytes).collect()
+                })
                 .into_datum(),
             Param::Integer(integer) => integer.into_datum(),
             Param::Bigint(bigint) => bigint.into_datum(),

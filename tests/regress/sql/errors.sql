@@ -25,6 +25,10 @@ SELECT control_plane.grant_project('somebody', 'write', 'shop', 'worker');
 SELECT control_plane.grant_project('nobody_of_that_name', 'read', 'shop', kind => 'role');
 SELECT control_plane.authenticate('pgs_x');
 SELECT control_plane.revoke_token('00000000-0000-7000-8000-000000000000');
+SELECT control_plane.list_audit("limit" => 0);
+SELECT control_plane.list_audit("limit" => 1001);
+SELECT control_plane.list_audit("limit" => NULL);
+SELECT control_plane.list_audit(since => '2026-02-01', until => '2026-01-01');
 -- Postgres's own words are masked where they might quote a value.
 SELECT control_plane.rotate_secret('a value by mistake', 'value');
 SELECT control_plane.rotate_secre(NULL, 'value');
