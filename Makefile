@@ -39,9 +39,10 @@ soak: ## Run the fault tests at their full length
 	@dev/prerequisites.sh --for-tests
 	@PG_SECRETS_SOAK=1 dev/test.sh
 
-bench: ## Print what encrypting and decrypting cost, beside pgcrypto
+bench: ## Print what encrypting, decrypting and audited reads cost
 	@dev/prerequisites.sh
 	@dev/build.sh
+	@dev/install.sh
 	@dev/bench.sh
 
 .PHONY: help run test build install lint fmt soak bench

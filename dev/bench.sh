@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Prints what opening and sealing cost beside pgcrypto, measured in one backend of a private Postgres
-# that is made for it and removed again. A slow figure is no failure; a wrong value is one.
+# that is made for it and removed again, and how many audited reads a second there are. A slow figure is no
+# failure; a wrong value is one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=$PWD/target
@@ -54,3 +55,11 @@ owned "$bin/pg_ctl" start --pgdata "$home/data" --log "$home/log" --silent --wai
 
 "${clean[@]}" "$bin/psql" --host "$home" --port 5432 --username postgres --dbname postgres \
   --no-psqlrc --quiet --set ON_ERROR_STOP=1 --set home="$home" --file dev/bench/openpgp.sql
+
+say '==> Starting it anew, with pg_secrets'
+owned "$bin/pg_ctl" restart --pgdata "$home/data" --log "$home/log" --silent --wait --mode fast \
+  --options "-c listen_addresses='' -c unix_socket_directories='$home' -c port=5432 -c shared_preload_libraries=pg_secrets -c pg_secrets.key_file='$home/v4.asc'" >/dev/null || {
+  cat "$home/log" >&2
+  fail 'It did not start.'
+}
+"${clean[@]}" bin="$bin" home="$home" dev/bench/reads.sh

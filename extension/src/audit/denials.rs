@@ -4,7 +4,7 @@
 use crate::access::identity::Caller;
 use crate::audit::progress::{self, Purpose};
 use crate::audit::record::{self, Record};
-use crate::audit::ring;
+use crate::audit::ring::{self, Seen};
 use crate::backend::raise::{self, Level};
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::Result;
@@ -40,7 +40,7 @@ pub(super) fn watch(session: &Session, told: &mut Told) -> Result<()> {
         return Ok(());
     }
     let threshold = gucs::denied_threshold();
-    if threshold > 0 {
+    if threshold > 0 && ring::may_have(Seen::Denial, from) {
         told.0.retain(|_, since| since.elapsed() < WINDOW);
         let actors = session.run(&ACTORS, &[Param::Bigint(from), Param::Bigint(to)])?;
         for actor in actors.iter().filter_map(|row| row.text(0)) {

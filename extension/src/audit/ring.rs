@@ -43,6 +43,8 @@ struct Ring {
     worker: AtomicUsize,
     /// Up to which arrival the records are as they stay.
     settled: AtomicU64,
+    /// The last arrival that names a service, and the last that was refused.
+    last: [AtomicU64; 2],
     /// Where the next reader begins to look for a free slot.
     next: AtomicU32,
     /// How many records wait.
@@ -279,6 +281,31 @@ pub(super) fn settle(arrival: i64) {
 pub(crate) fn settled() -> i64 {
     let settled = ring().map_or(0, |ring| ring.settled.load(Ordering::Acquire));
     i64::try_from(settled).unwrap_or(i64::MAX)
+}
+
+/// Of what it is known when it was last in a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// A service that reads.
+    Service = 0,
+    /// A refusal.
+    Denial = 1,
+}
+
+/// Notes the arrival of a record that has it; before it is settled.
+pub(super) fn note(seen: Seen, arrival: i64) {
+    if let Some(ring) = ring() {
+        let arrival = u64::try_from(arrival).unwrap_or(0);
+        ring.last[seen as usize].store(arrival, Ordering::Release);
+    }
+}
+
+/// Whether a record behind `from` may have it: where not, nobody needs to look.
+pub(super) fn may_have(seen: Seen, from: i64) -> bool {
+    let last = ring().map_or(u64::MAX, |ring| {
+        ring.last[seen as usize].load(Ordering::Acquire)
+    });
+    last > u64::try_from(from).unwrap_or(0)
 }
 
 /// Wakes the worker, if there is one.

@@ -3,7 +3,7 @@
 
 use crate::audit::changes;
 use crate::audit::progress::{self, Purpose};
-use crate::audit::ring;
+use crate::audit::ring::{self, Seen};
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::Result;
 use crate::workers::wake;
@@ -19,6 +19,10 @@ pub(super) fn store(session: &Session) -> Result<bool> {
     let to = ring::settled();
     let deferred = || Ok(session.run(&DEFERRED, &[])?.first().is_some());
     if to <= from && !deferred()? {
+        return Ok(false);
+    }
+    if !ring::may_have(Seen::Service, from) && !deferred()? {
+        progress::advance(session, Purpose::Usage, to)?;
         return Ok(false);
     }
     // What is written follows from reads, which have their own records.

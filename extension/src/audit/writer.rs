@@ -6,9 +6,9 @@
 #![allow(unsafe_code)]
 
 use crate::audit::durable::PROCESSORS;
-use crate::audit::encoded::Encoded;
+use crate::audit::encoded::{self, Encoded};
 use crate::audit::protection;
-use crate::audit::ring::{self, Taken};
+use crate::audit::ring::{self, Seen, Taken};
 use crate::audit::table::AuditTable;
 use crate::backend::latch;
 use crate::backend::raise::{self, Level};
@@ -48,6 +48,9 @@ pub(crate) extern "C-unwind" fn pgs_auditor_main(_argument: pg_sys::Datum) {
     let mut writer = Writer {
         arrival: last.max(id::now()),
     };
+    // What an earlier worker wrote may have anything.
+    ring::note(Seen::Service, writer.arrival);
+    ring::note(Seen::Denial, writer.arrival);
     ring::settle(writer.arrival);
     loop {
         let seen = ring::submissions();
@@ -155,6 +158,14 @@ impl Writer {
         self.arrival += i64::try_from(batch.len()).unwrap_or(0);
         attempt(insert)?;
         let durable = !process::is_stopping();
+        for ((_, record), arrival) in batch.iter().zip(first + 1..) {
+            if record.texts[encoded::SERVICE].is_some() {
+                ring::note(Seen::Service, arrival);
+            }
+            if record.texts[encoded::OUTCOME] == Some("denied") {
+                ring::note(Seen::Denial, arrival);
+            }
+        }
         for (one, record) in batch {
             if one.finish(durable) && !one.abandoned {
                 left.push(record.id);

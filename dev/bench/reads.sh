@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Prints how many audited reads a second a server gives, beside the same SELECT that writes its record
+# with an INSERT in its own transaction, and beside one that writes none. Run by dev/bench.sh, which sets
+# `bin` (the server's programs) and `home` (a folder with the bench's library and a key).
+set -euo pipefail
+
+rounds=${PG_SECRETS_BENCH_ROUNDS:-3}
+seconds=${PG_SECRETS_BENCH_SECONDS:-4}
+
+sql() { psql --host "$home" --port 5432 --username postgres --dbname postgres \
+  --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 "$@"; }
+
+sql --set home="$home" --file dev/bench/reads.sql
+id=$(sql --command "SELECT id FROM control_plane.secrets")
+
+# The key file is parsed once in each session.
+same_select="SELECT bench_open_with('$home/v4.asc', s.id, s.value_encrypted) FROM control_plane.secrets AS s WHERE s.id = '$id'"
+cat >"$home/audited.sql" <<<"SELECT value FROM control_plane.get_secret('$id');"
+cat >"$home/unaudited.sql" <<<"$same_select;"
+cat >"$home/insert.sql" <<<"WITH record AS (INSERT INTO record (id, action, outcome, actor, login, project_id, secret_id, name, version, application_name) VALUES (gen_random_uuid(), 'secret.accessed', 'success', current_user, session_user, 'bench', '$id', 'name', 1, current_setting('application_name'))) $same_select;"
+
+rate() { # contestant, clients
+  local jobs=$(($2 < 2 ? 1 : 2))
+  "$bin/pgbench" --host "$home" --port 5432 --username reader --no-vacuum --protocol prepared \
+    --file "$home/$1.sql" --client "$2" --jobs "$jobs" --time "$seconds" postgres 2>"$home/errors" |
+    awk '/^tps/ { print $3 } /failed transactions/ && $5 > 0 { exit 1 }' ||
+    { cat "$home/errors" >&2; exit 1; }
+}
+
+median() { sort --general-numeric-sort | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
+
+printf '\nReads per second, synchronous_commit on; the median of %s rounds of %s s\n\n' "$rounds" "$seconds"
+printf '%8s  %10s  %22s  %10s  %20s\n' clients audited 'INSERT by the reader' unaudited 'audited to INSERT'
+for clients in 1 16 32; do
+  for ((round = 0; round < rounds; round++)); do
+    printf '%d clients, round %d of %d\r' "$clients" $((round + 1)) "$rounds" >&2
+    for contestant in audited insert unaudited; do
+      rate "$contestant" "$clients" >>"$home/$contestant.$clients"
+    done
+  done
+  audited=$(median <"$home/audited.$clients")
+  insert=$(median <"$home/insert.$clients")
+  unaudited=$(median <"$home/unaudited.$clients")
+  awk -v c="$clients" -v a="$audited" -v i="$insert" -v u="$unaudited" \
+    'BEGIN { printf "%8d  %10.0f  %22.0f  %10.0f  %20.2f\n", c, a, i, u, a / i }'
+done
+
+# What was measured was recorded, each read of it.
+sql --command "SELECT CASE WHEN v.intact THEN 'The chain over all of it verifies, '
+    ELSE 'THE CHAIN DOES NOT VERIFY, ' END || v.to_seq || ' records.' FROM control_plane.verify_audit() AS v"
