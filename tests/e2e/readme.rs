@@ -116,6 +116,11 @@ fn the_commands_of_the_recovery_page_print_what_it_says() -> Proof {
 }
 
 #[test]
+fn the_commands_of_the_page_on_the_audit_print_what_it_says() -> Proof {
+    prove("docs/audit.md", 4)
+}
+
+#[test]
 fn the_commands_of_the_page_on_keys_print_what_it_says() -> Proof {
     prove("docs/keys.md", 3)
 }
