@@ -123,3 +123,28 @@ async fn so_many_reads_leave_so_many_records_and_a_chain_that_verifies() -> Proo
     assert_eq!(consumers, 16);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_reader_that_is_killed_with_the_value_in_its_hands_leaves_its_record() -> Proof {
+    let (cluster, sql, id) = start("synchronous_commit = off").await?;
+    let reader = cluster.sql().await?;
+    let pid: i32 = reader.one("SELECT pg_backend_pid()", &[]).await?;
+    reader
+        .run("BEGIN; SET LOCAL synchronous_commit = off")
+        .await?;
+    let value: String = reader
+        .one("SELECT value FROM control_plane.get_secret($1)", &[&id])
+        .await?;
+    signal("KILL", pid);
+    assert_eq!(value, "a value");
+    // The server starts itself anew after that.
+    drop(sql);
+    eventually("the server", || async {
+        let sql = cluster.sql().await.ok()?;
+        let statement = "SELECT count(*) FROM control_plane.audit_logs WHERE action = 'secret.accessed' AND outcome = 'success'";
+        let recorded: i64 = sql.one(statement, &[]).await.ok()?;
+        (recorded == 1).then_some(())
+    })
+    .await;
+    Ok(())
+}

@@ -3,6 +3,7 @@
 use crate::durable_audit::{auditor, count, signal, start};
 use pg_secrets_tests::{Proof, eventually};
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// What a wait may take beyond pg_secrets.audit_timeout.
 const SLACK: Duration = Duration::from_millis(200);
@@ -192,5 +193,46 @@ async fn a_synchronous_standby_that_is_gone_lets_no_value_out() -> Proof {
     let began = Instant::now();
     cluster.stop();
     assert!(began.elapsed() < Duration::from_secs(10));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_cannot_be_written_fails_its_own_read_and_no_other() -> Proof {
+    let (cluster, sql, good) = start("fsync = off").await?;
+    let bad: Uuid = sql
+        .one(
+            "SELECT id FROM control_plane.create_secret('p', 'bad', 'a value')",
+            &[],
+        )
+        .await?;
+    sql.run(
+        "CREATE FUNCTION public.choosy(name text) RETURNS int LANGUAGE plpgsql IMMUTABLE
+             AS $$ BEGIN IF name = 'bad' AND pg_backend_pid() IN (SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_secrets auditor') THEN RAISE 'no'; END IF; RETURN 1; END $$;
+         CREATE INDEX choosy ON control_plane.audit_logs (public.choosy(name))",
+    )
+    .await?;
+    let mut readers = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let session = cluster.sql().await?;
+        readers.spawn(async move {
+            let (id, expected) = if number % 2 == 0 {
+                (good, None)
+            } else {
+                (bad, Some("PT503"))
+            };
+            for _ in 0..50 {
+                let read = session
+                    .rows("SELECT control_plane.get_secret($1)", &[&id])
+                    .await;
+                let state = read.err().map(|error| error.state);
+                assert_eq!(state.as_deref(), expected);
+            }
+        });
+    }
+    readers.join_all().await;
+    assert_eq!(count(&sql, "secret.accessed", "success").await?, 4 * 50);
+    sql.run("DROP INDEX control_plane.choosy").await?;
+    sql.rows("SELECT control_plane.get_secret($1)", &[&bad])
+        .await?;
     Ok(())
 }
