@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use crate::access::rejected_tokens;
-use crate::audit::chain::{self, Position};
+use crate::audit::chain;
 use crate::audit::denials::{self, Told};
 use crate::audit::{announce, retention, usage};
 use crate::backend::latch;
@@ -81,7 +81,6 @@ fn pause_for(time: Duration) {
 
 struct State {
     told: Told,
-    announced: Position,
     rejected: Instant,
     swept: Instant,
     begun: Instant,
@@ -94,7 +93,6 @@ impl State {
         let now = Instant::now();
         Self {
             told: Told::default(),
-            announced: Position::BEGINNING,
             rejected: now,
             swept: now,
             begun: now,
@@ -128,8 +126,8 @@ impl State {
             denials::watch(session, &mut state.told)
         });
         if gucs::audit_head_interval().is_some_and(|interval| self.begun.elapsed() >= interval) {
-            self.task("signing the head of the audit", |state, session| {
-                announce::announce(session, &mut state.announced)
+            self.task("signing the head of the audit", |_, session| {
+                announce::announce(session)
             });
         }
         if self.swept.elapsed() >= gucs::maintenance_interval() {
