@@ -3,12 +3,14 @@
 
 use crate::audit::chain::{self, Position};
 use crate::audit::head::{self, Kind};
+use crate::backend::raise;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::Result;
 use crate::gucs;
 use crate::outbox::event;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use pgrx::PgLogLevel;
 use serde_json::json;
 
 static RECENT: Statement = Statement::new(
@@ -49,11 +51,12 @@ pub(super) fn announce(session: &Session) -> Result<()> {
         });
         event::emit_notice(session, "audit.head", &project, data)?;
     }
-    pgrx::log!(
+    let line = format!(
         "pg_secrets audit head: segment {} seq {} hash {hash} signed {}",
         position.segment,
         position.seq,
         STANDARD.encode(&signed)
     );
+    raise::log(PgLogLevel::LOG, &line);
     Ok(())
 }

@@ -8,13 +8,13 @@ use crate::access::rejected_tokens;
 use crate::audit::chain;
 use crate::audit::denials::{self, Told};
 use crate::audit::{announce, retention, usage};
-use crate::backend::latch;
 use crate::backend::session::Session;
 use crate::backend::transaction::attempt;
+use crate::backend::{latch, raise};
 use crate::error::Result;
 use crate::gucs;
 use crate::workers::{process, wake};
-use pgrx::{pg_guard, pg_sys};
+use pgrx::{PgLogLevel, pg_guard, pg_sys};
 use std::time::{Duration, Instant};
 
 /// How long records are gathered before they are gone through.
@@ -154,7 +154,7 @@ impl State {
             Err(reason) => {
                 let failed = format!("{what}: {reason}");
                 if self.failed.as_ref() != Some(&failed) {
-                    pgrx::warning!("pg_secrets: {failed}");
+                    raise::log(PgLogLevel::WARNING, &format!("pg_secrets: {failed}"));
                     self.failed = Some(failed);
                 }
                 None

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::audit::durable::PROCESSORS;
-use crate::audit::encoded::Encoded;
+use crate::audit::encoded::{self, Encoded};
 use crate::audit::protection;
 use crate::audit::ring::{self, Taken};
 use crate::audit::table::AuditTable;
@@ -134,7 +134,8 @@ impl Writer {
             process::as_owner(|| {
                 let mut table = AuditTable::open()?;
                 for ((one, record), arrival) in batch.iter().zip(first + 1..) {
-                    let outcome = one.abandoned.then_some("not released");
+                    let released = record.texts[encoded::OUTCOME] == Some("success");
+                    let outcome = (one.abandoned && released).then_some("not released");
                     table.insert(record, outcome, arrival);
                 }
                 table.close();

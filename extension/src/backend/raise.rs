@@ -68,6 +68,21 @@ impl Report {
     }
 }
 
+/// Writes words of our own to the server's log, which hold no value; for a process without a client. Below
+/// ERROR.
+pub(crate) fn log(level: PgLogLevel, message: &str) {
+    let message = CString::new(message.replace('\0', "")).unwrap_or_default();
+    // SAFETY: as above; at such a level it comes back.
+    unsafe {
+        if errstart(level as c_int, std::ptr::null()) {
+            errmsg_internal(c"%s".as_ptr(), message.as_ptr());
+            errhidestmt(true);
+            errhidecontext(true);
+            errfinish(ORIGIN.as_ptr(), 0, std::ptr::null());
+        }
+    }
+}
+
 fn palloc_text(text: Option<&str>) -> *const c_char {
     let Some(text) = text else {
         return std::ptr::null();
