@@ -52,7 +52,7 @@ pub(crate) extern "C-unwind" fn pgs_bookkeeper_main(_argument: pg_sys::Datum) {
         process::override_setting(method, c"off");
     }
     // Somebody else's open transaction delays what it concerns, and nothing else.
-    process::override_setting(c"lock_timeout", c"200ms");
+    process::wait_for_locks_at_most(c"200ms");
     let mut state = State::new();
     loop {
         let again = state.go_through();

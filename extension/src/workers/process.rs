@@ -28,6 +28,8 @@ unsafe extern "C-unwind" {
     fn die(signal: core::ffi::c_int);
     #[link_name = "SignalHandlerForConfigReload"]
     fn reload_config(signal: core::ffi::c_int);
+    #[link_name = "StatementCancelHandler"]
+    fn cancel_statement(signal: core::ffi::c_int);
 }
 
 /// Makes this process a worker in the database of the extension; false where that is not installed.
@@ -45,17 +47,31 @@ pub(crate) fn begin() -> bool {
 fn attach_signals() {
     // SAFETY: handlers of Postgres's own, set before any signal is let through.
     unsafe {
-        let set = |signal: i32, handler: pg_sys::pqsigfunc| {
-            #[cfg(not(feature = "pg18"))]
-            pg_sys::pqsignal(signal, handler);
-            #[cfg(feature = "pg18")]
-            pg_sys::pqsignal_be(signal, handler);
-        };
-        set(libc::SIGTERM, Some(die));
-        set(libc::SIGHUP, Some(reload_config));
-        set(libc::SIGINT, Some(ignore));
+        handle(libc::SIGTERM, Some(die));
+        handle(libc::SIGHUP, Some(reload_config));
+        handle(libc::SIGINT, Some(ignore));
         pg_sys::BackgroundWorkerUnblockSignals();
     }
+}
+
+/// # Safety
+/// The handler does what a signal handler may.
+unsafe fn handle(signal: i32, handler: pg_sys::pqsigfunc) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(signal, handler);
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(signal, handler);
+    }
+}
+
+/// From now on a wait for a lock ends after this time: Postgres ends it by a SIGINT of the process to itself. For
+/// a worker that waits for no standby.
+pub(crate) fn wait_for_locks_at_most(time: &CStr) {
+    override_setting(c"lock_timeout", time);
+    // SAFETY: a handler of Postgres's own.
+    unsafe { handle(libc::SIGINT, Some(cancel_statement)) };
 }
 
 unsafe extern "C-unwind" fn ignore(_signal: core::ffi::c_int) {}
@@ -125,6 +141,8 @@ pub(crate) fn report_statistics() {
 pub(crate) fn check_for_interrupts() {
     // SAFETY: outside of any transaction of ours; reads and resets the process's own flags.
     unsafe {
+        // There is no statement to cancel any more.
+        pg_sys::QueryCancelPending = 0;
         pg_sys::check_for_interrupts!();
         if pg_sys::ConfigReloadPending != 0 {
             pg_sys::ConfigReloadPending = 0;
