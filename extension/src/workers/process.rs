@@ -30,6 +30,8 @@ unsafe extern "C-unwind" {
     fn reload_config(signal: core::ffi::c_int);
     #[link_name = "StatementCancelHandler"]
     fn cancel_statement(signal: core::ffi::c_int);
+    #[link_name = "IsTransactionState"]
+    fn is_in_transaction() -> bool;
 }
 
 /// Makes this process a worker in the database of the extension; false where that is not installed.
@@ -70,8 +72,18 @@ unsafe fn handle(signal: i32, handler: pg_sys::pqsigfunc) {
 /// a worker that waits for no standby.
 pub(crate) fn wait_for_locks_at_most(time: &CStr) {
     override_setting(c"lock_timeout", time);
-    // SAFETY: a handler of Postgres's own.
-    unsafe { handle(libc::SIGINT, Some(cancel_statement)) };
+    // SAFETY: a handler that does what one of Postgres's own does.
+    unsafe { handle(libc::SIGINT, Some(cancel_work)) };
+}
+
+/// Outside of a transaction there is nothing to cancel.
+unsafe extern "C-unwind" fn cancel_work(signal: core::ffi::c_int) {
+    // SAFETY: reads the process's own state, and Postgres's own handler.
+    unsafe {
+        if is_in_transaction() {
+            cancel_statement(signal);
+        }
+    }
 }
 
 unsafe extern "C-unwind" fn ignore(_signal: core::ffi::c_int) {}
