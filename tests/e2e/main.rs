@@ -4,7 +4,10 @@
 mod access;
 mod attacks;
 mod audit;
+mod audit_heads;
 mod binding;
+mod chain;
+mod chain_load;
 mod churn;
 mod clone;
 mod decrypt;
@@ -22,12 +25,16 @@ mod make_run;
 mod messages;
 mod misuse;
 mod no_plaintext;
+mod protected_audit;
 mod races;
 mod readme;
 mod reencrypt;
 mod relay_death;
+mod retention;
 mod schema;
+mod segments;
 mod tokens;
+mod verdict;
 mod webhooks;
 mod workers;
 
