@@ -223,6 +223,7 @@ async fn heads_are_kept_logged_and_sent_while_there_is_something_new() -> Proof 
 #[tokio::test]
 async fn heads_that_the_database_keeps_contradict_a_chain_that_was_worked_out_anew() -> Proof {
     let (_cluster, sql) = server("pg_secrets.audit_head_interval = '1s'").await?;
+    last_is_signed(&sql).await;
     fill(&sql).await?;
     last_is_signed(&sql).await;
     let newest: i64 = sql
@@ -245,6 +246,32 @@ async fn heads_that_the_database_keeps_contradict_a_chain_that_was_worked_out_an
         sql.run("ROLLBACK").await?;
         assert_eq!(said, Verdict::of(problem, Some(newest), None));
     }
+    // With a head that somebody has kept it is said from where on.
+    let heads: Vec<i64> = sql
+        .all(
+            "SELECT seq FROM control_plane.audit_heads ORDER BY seq",
+            &[],
+        )
+        .await?;
+    let (kept, good) = (head(&sql).await?, heads[heads.len() - 2]);
+    sql.run(UNPROTECTED).await?;
+    sql.run(&format!(
+        "UPDATE control_plane.audit_logs SET actor = 'x' WHERE id =
+             (SELECT record_id FROM control_plane.audit_chain WHERE seq = {good} + 1); {}",
+        rewrite_from(good + 1)
+    ))
+    .await?;
+    let explanation: String = sql
+        .one(
+            "SELECT explanation FROM control_plane.verify_audit(head => $1)",
+            &[&kept],
+        )
+        .await?;
+    sql.run("ROLLBACK").await?;
+    assert!(
+        explanation.ends_with(&format!("from a record behind link {good} on")),
+        "{explanation}"
+    );
     assert_eq!(verify(&sql, None).await?, Verdict::intact());
     Ok(())
 }

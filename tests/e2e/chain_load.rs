@@ -130,6 +130,23 @@ async fn it_is_intact_after_the_process_that_writes_it_was_killed() -> Proof {
     Ok(())
 }
 
+#[tokio::test]
+async fn whoever_cancels_the_bookkeeper_stops_nothing() -> Proof {
+    let (_cluster, sql) = server("").await?;
+    tail_is_chained(&sql, Duration::from_secs(5)).await?;
+    let pid = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_secrets bookkeeper'";
+    let before: i32 = sql.one(pid, &[]).await?;
+    for _ in 0..20 {
+        sql.rows("SELECT pg_cancel_backend($1)", &[&before]).await?;
+        read(&sql, 1).await?;
+    }
+    tail_is_chained(&sql, Duration::from_secs(5)).await?;
+    let after: i32 = sql.one(pid, &[]).await?;
+    assert_eq!(before, after);
+    assert_eq!(verify(&sql, None).await?, Verdict::intact());
+    Ok(())
+}
+
 async fn head_of(sql: &Session) -> Option<String> {
     sql.one("SELECT control_plane.export_audit_head()", &[])
         .await
