@@ -14,7 +14,7 @@ SELECT
     pg_catalog.sha256(pg_catalog.convert_to(
         ROW(
             a.id,
-            (EXTRACT(epoch FROM a.at) OPERATOR(pg_catalog.*) 1000000)::bigint,
+            CASE WHEN pg_catalog.isfinite(a.at) THEN (EXTRACT(epoch FROM a.at) OPERATOR(pg_catalog.*) 1000000)::bigint END,
             a.action,
             a.outcome,
             a.actor,

@@ -19,4 +19,6 @@ CREATE TABLE record (LIKE control_plane.audit_logs INCLUDING ALL);
 
 GRANT INSERT ON record TO reader;
 
-GRANT SELECT ON control_plane.secrets TO reader;
+GRANT USAGE ON SCHEMA control_plane TO reader;
+
+GRANT SELECT ON control_plane.versions, control_plane.grants TO reader;

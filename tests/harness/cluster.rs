@@ -108,6 +108,52 @@ impl Cluster {
         }
     }
 
+    /// Makes and starts a standby that follows another server, with the same key.
+    ///
+    /// # Panics
+    /// Where it cannot be copied, or does not start.
+    #[must_use]
+    pub fn standby_of(primary: &Self) -> Self {
+        let home = Home::new();
+        let sockets = home.folder("sockets");
+        let copied = home
+            .command(&postgres_binary("pg_basebackup"))
+            .args([
+                "--username",
+                "postgres",
+                "--write-recovery-conf",
+                "--no-sync",
+            ])
+            .args(["--checkpoint", "fast", "--host"])
+            .arg(primary.sockets())
+            .arg("--pgdata")
+            .arg(home.join("data"))
+            .output()
+            .expect("pg_basebackup runs");
+        assert!(
+            copied.status.success(),
+            "{}",
+            String::from_utf8_lossy(&copied.stderr)
+        );
+        let settings = fs::read_to_string(home.join("data/postgresql.auto.conf"));
+        home.write(
+            "data/postgresql.auto.conf",
+            format!(
+                "{}\nunix_socket_directories = '{}'\n",
+                settings.expect("the settings of the primary"),
+                sockets.display()
+            ),
+        );
+        let mut standby = Self {
+            home,
+            key: primary.key.clone(),
+            environment: primary.environment.clone(),
+            server: None,
+        };
+        standby.resume();
+        standby
+    }
+
     /// Starts the server that was stopped.
     ///
     /// # Panics
@@ -166,7 +212,8 @@ impl Cluster {
     fn accepts(&self, pid: u32) -> bool {
         let status = fs::read_to_string(self.home.join("data/postmaster.pid")).unwrap_or_default();
         let lines: Vec<&str> = status.lines().map(str::trim).collect();
-        lines.first() == Some(&pid.to_string().as_str()) && lines.get(7) == Some(&"ready")
+        let ready = matches!(lines.get(7), Some(&("ready" | "standby")));
+        lines.first() == Some(&pid.to_string().as_str()) && ready
     }
 
     /// The key that the next start gives to the server.

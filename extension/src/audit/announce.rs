@@ -3,17 +3,18 @@
 
 use crate::audit::chain::{self, Position};
 use crate::audit::head::{self, Kind};
-use crate::backend::raise::{self, Level};
+use crate::backend::raise;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::Result;
 use crate::gucs;
 use crate::outbox::event;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use pgrx::PgLogLevel;
 use serde_json::json;
 
-static DUE: Statement = Statement::new(
-    c"SELECT pg_catalog.max(h.signed_at) + $1 > pg_catalog.clock_timestamp() FROM control_plane.audit_heads AS h WHERE h.kind = 'head'",
+static RECENT: Statement = Statement::new(
+    c"SELECT pg_catalog.max(h.signed_at) + $1 > pg_catalog.clock_timestamp(), pg_catalog.bool_or(h.segment = $2 AND h.seq = $3) FROM control_plane.audit_heads AS h WHERE h.kind = 'head'",
 );
 
 static PROJECTS: Statement = Statement::new(
@@ -21,15 +22,20 @@ static PROJECTS: Statement = Statement::new(
 );
 
 /// Signs and announces the last link, if the last time was long enough ago and there is something new.
-pub(super) fn announce(session: &Session, last: &mut Position) -> Result<()> {
+pub(super) fn announce(session: &Session) -> Result<()> {
     let Some(interval) = gucs::audit_head_interval() else {
         return Ok(());
     };
     let interval = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX);
-    let due = session.run(&DUE, &[Param::Interval(interval)])?;
-    let recent = due.first().and_then(|row| row.boolean(0)).unwrap_or(false);
     let position = chain::last(session)?;
-    if recent || position == *last || position == Position::BEGINNING {
+    let params = [
+        Param::Interval(interval),
+        Param::Uuid(Some(position.segment)),
+        Param::Bigint(position.seq),
+    ];
+    let recent = session.run(&RECENT, &params)?.first();
+    let is = |column| recent.as_ref().and_then(|row| row.boolean(column)) == Some(true);
+    if is(0) || is(1) || position == Position::BEGINNING {
         return Ok(());
     }
     let signed = head::sign(session, Kind::Head, position)?;
@@ -45,13 +51,12 @@ pub(super) fn announce(session: &Session, last: &mut Position) -> Result<()> {
         });
         event::emit_notice(session, "audit.head", &project, data)?;
     }
-    let said = format!(
+    let line = format!(
         "pg_secrets audit head: segment {} seq {} hash {hash} signed {}",
         position.segment,
         position.seq,
         STANDARD.encode(&signed)
     );
-    raise::log(Level::Log, &said);
-    *last = position;
+    raise::log(PgLogLevel::LOG, &line);
     Ok(())
 }

@@ -5,18 +5,17 @@
 #![allow(unsafe_code)]
 
 use crate::access::rejected_tokens;
-use crate::audit::chain::{self, Position};
+use crate::audit::chain;
 use crate::audit::denials::{self, Told};
 use crate::audit::{announce, retention, usage};
-use crate::backend::latch;
-use crate::backend::raise::{self, Level};
 use crate::backend::session::Session;
 use crate::backend::transaction::attempt;
+use crate::backend::{latch, raise};
 use crate::error::Result;
 use crate::gucs;
-use crate::workers::process::{self, Cancellation};
-use crate::workers::wake;
-use pgrx::{pg_guard, pg_sys};
+use crate::workers::{process, wake};
+use pgrx::{PgLogLevel, pg_guard, pg_sys};
+use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 /// How long records are gathered before they are gone through.
@@ -35,12 +34,9 @@ const SWEEPS: usize = 20;
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub(crate) extern "C-unwind" fn pgs_bookkeeper_main(_argument: pg_sys::Datum) {
-    if !process::begin(Cancellation::Heeded) || !wake::become_bookkeeper() {
+    if !process::begin() || !wake::become_bookkeeper() {
         return;
     }
-    // A standby that is gone delays reads, and nothing here: what is lost with a failover is worked
-    // out anew.
-    process::override_setting(c"synchronous_commit", c"local");
     // Plans are made while the tables are small, and used when they are not.
     for method in [
         c"enable_seqscan",
@@ -51,7 +47,7 @@ pub(crate) extern "C-unwind" fn pgs_bookkeeper_main(_argument: pg_sys::Datum) {
         process::override_setting(method, c"off");
     }
     // Somebody else's open transaction delays what it concerns, and nothing else.
-    process::override_setting(c"lock_timeout", c"200ms");
+    process::wait_for_locks_at_most(c"200ms");
     let mut state = State::new();
     loop {
         let again = state.go_through();
@@ -80,7 +76,6 @@ fn pause_for(time: Duration) {
 
 struct State {
     told: Told,
-    announced: Position,
     rejected: Instant,
     swept: Instant,
     begun: Instant,
@@ -93,7 +88,6 @@ impl State {
         let now = Instant::now();
         Self {
             told: Told::default(),
-            announced: Position::BEGINNING,
             rejected: now,
             swept: now,
             begun: now,
@@ -105,7 +99,8 @@ impl State {
     fn go_through(&mut self) -> bool {
         let mut again = false;
         while self.task("chaining the audit", |_, session| chain::extend(session)) == Some(true) {}
-        match self.task("storing who uses what", |_, session| usage::store(session)) {
+        let store = |_: &mut Self, session: &Session| usage::store(session);
+        match self.recomputable("storing who uses what", store) {
             Some(false) => {}
             Some(true) | None => again = true,
         }
@@ -123,12 +118,12 @@ impl State {
 
     /// Does what is seen outside, and what cannot be undone: not in the copy of a server.
     fn act(&mut self) {
-        self.task("watching for refused reads", |state, session| {
+        self.recomputable("watching for refused reads", |state, session| {
             denials::watch(session, &mut state.told)
         });
         if gucs::audit_head_interval().is_some_and(|interval| self.begun.elapsed() >= interval) {
-            self.task("signing the head of the audit", |state, session| {
-                announce::announce(session, &mut state.announced)
+            self.task("signing the head of the audit", |_, session| {
+                announce::announce(session)
             });
         }
         if self.swept.elapsed() >= gucs::maintenance_interval() {
@@ -142,12 +137,32 @@ impl State {
         }
     }
 
-    /// Does one thing in a transaction of its own; `None` where it failed.
+    /// Does one thing in a transaction of its own; `None` where it failed. A standby that is gone delays
+    /// reads, and nothing here: what is lost with a failover is worked out anew.
     fn task<T>(
         &mut self,
         what: &str,
         work: impl FnOnce(&mut Self, &Session) -> Result<T>,
     ) -> Option<T> {
+        self.commit(what, c"local", work)
+    }
+
+    /// The same for what is worked out anew after a crash too: its commit need not wait for the disk.
+    fn recomputable<T>(
+        &mut self,
+        what: &str,
+        work: impl FnOnce(&mut Self, &Session) -> Result<T>,
+    ) -> Option<T> {
+        self.commit(what, c"off", work)
+    }
+
+    fn commit<T>(
+        &mut self,
+        what: &str,
+        synchronous_commit: &CStr,
+        work: impl FnOnce(&mut Self, &Session) -> Result<T>,
+    ) -> Option<T> {
+        process::override_setting(c"synchronous_commit", synchronous_commit);
         let done = attempt(|| process::as_owner(|| Session::with(|session| work(self, session))));
         process::check_for_interrupts();
         match done {
@@ -155,7 +170,7 @@ impl State {
             Err(reason) => {
                 let failed = format!("{what}: {reason}");
                 if self.failed.as_ref() != Some(&failed) {
-                    raise::log(Level::Warning, &format!("pg_secrets: {failed}"));
+                    raise::log(PgLogLevel::WARNING, &format!("pg_secrets: {failed}"));
                     self.failed = Some(failed);
                 }
                 None

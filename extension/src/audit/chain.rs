@@ -4,7 +4,7 @@
 use crate::audit::progress::{self, Purpose};
 use crate::audit::protection;
 use crate::audit::{ring, segment};
-use crate::backend::session::{Param, Row, Session, Statement};
+use crate::backend::session::{self, Param, Row, Session, Statement};
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -65,9 +65,13 @@ static LAST_OF_ALL: Statement = Statement::new(
 
 /// The last link, of the segment that is written here if there is one.
 pub(super) fn last(session: &Session) -> Result<Position> {
-    let own = session
-        .run(&LAST_OF, &[Param::Uuid(Some(segment::current()))])?
-        .first();
+    // A standby writes none.
+    let own = match session::on_standby() {
+        true => None,
+        false => session
+            .run(&LAST_OF, &[Param::Uuid(Some(segment::current()))])?
+            .first(),
+    };
     let found = match own {
         Some(own) => Some(own),
         None => session.run(&LAST_OF_ALL, &[])?.first(),

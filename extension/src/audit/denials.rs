@@ -5,11 +5,12 @@ use crate::access::identity::Caller;
 use crate::audit::progress::{self, Purpose};
 use crate::audit::record::{self, Record};
 use crate::audit::ring::{self, Seen};
-use crate::backend::raise::{self, Level};
+use crate::backend::raise;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::Result;
 use crate::gucs;
 use crate::outbox::event;
+use pgrx::PgLogLevel;
 use serde_json::json;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -87,7 +88,7 @@ fn look_at(session: &Session, actor: &str, threshold: i32, told: &mut Told) -> R
     let said = format!(
         "pg_secrets: {actor:?} was refused {threshold} reads or more within {window} seconds; control_plane.denied_reads() counts them"
     );
-    raise::log(Level::Warning, &said);
+    raise::log(PgLogLevel::WARNING, &said);
     told.0.insert(actor.to_owned(), Instant::now());
     Ok(())
 }

@@ -38,6 +38,15 @@ pub(crate) fn write(records: &[Vec<u8>]) -> Result<()> {
     Ok(())
 }
 
+/// Hands a record to the audit worker and does not wait for it.
+pub(crate) fn hand_in(record: &[u8]) -> Result<()> {
+    refuse_on_standby()?;
+    let deadline = Instant::now() + gucs::audit_timeout();
+    drop(submit(record, deadline)?);
+    ring::wake_worker();
+    Ok(())
+}
+
 /// Refuses where nothing can be written.
 pub(crate) fn refuse_on_standby() -> Result<()> {
     if session::on_standby() {

@@ -9,6 +9,8 @@ use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::keys::keyring;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -83,7 +85,7 @@ pub(super) fn read(kind: Kind, signed: &str) -> Result<Position> {
     let held = keyring::require()?;
     let refused = |why: String| {
         Error::unprocessable(format!("this is no {} of the audit: {why}", kind.name())).with_hint(
-            "Give the whole text that control_plane.export_audit_head() answered, from -----BEGIN to -----END.",
+            "Give the whole text that control_plane.export_audit_head() answered, from -----BEGIN to -----END, or what stands behind 'signed' in the server's log.",
         )
     };
     let verified = held
@@ -91,6 +93,19 @@ pub(super) fn read(kind: Kind, signed: &str) -> Result<Position> {
         .verify_text(signed)
         .map_err(|error| refused(error.to_string()))?;
     parse(kind, &verified.text).ok_or_else(|| refused("it says something else".to_owned()))
+}
+
+/// Reads a head as somebody kept it: as it was exported, or in base64 on one line, as the log has it.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_kept(kept: &str) -> Result<Position> {
+    let kept = kept.trim();
+    let decoded = STANDARD
+        .decode(kept)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    read(Kind::Head, decoded.as_deref().unwrap_or(kept))
 }
 
 fn parse(kind: Kind, text: &str) -> Option<Position> {

@@ -16,6 +16,7 @@ pub(crate) mod record;
 mod retention;
 pub(crate) mod ring;
 mod segment;
+mod signed;
 mod table;
 mod usage;
 pub(crate) mod verify;

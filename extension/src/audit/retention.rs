@@ -5,6 +5,7 @@ use crate::access::identity::Caller;
 use crate::audit::chain::{self, Position};
 use crate::audit::head::{self, Kind};
 use crate::audit::record::{self, Record};
+use crate::audit::signed::Checkpoints;
 use crate::audit::verify::Covered;
 use crate::audit::{protection, walk};
 use crate::backend::session::{Param, Session, Statement};
@@ -17,15 +18,11 @@ use uuid::Uuid;
 const BATCH: i64 = 1000;
 
 static OLDEST: Statement = Statement::new(
-    c"SELECT c.seq, c.segment, a.at < pg_catalog.clock_timestamp() - $1 FROM control_plane.audit_chain AS c LEFT JOIN LATERAL (SELECT a.at FROM control_plane.audit_logs AS a WHERE a.id = c.record_id OFFSET 0) AS a ON true WHERE c.segment = $2 ORDER BY c.seq LIMIT $3",
+    c"SELECT c.seq, c.segment, a.at < pg_catalog.clock_timestamp() - $1, a.at IS NULL FROM control_plane.audit_chain AS c LEFT JOIN LATERAL (SELECT a.at FROM control_plane.audit_logs AS a WHERE a.id = c.record_id OFFSET 0) AS a ON true WHERE c.segment = $2 ORDER BY c.seq LIMIT $3",
 );
 
 static SEGMENTS: Statement =
     Statement::new(c"SELECT DISTINCT c.segment FROM control_plane.audit_chain AS c");
-
-static CHECKPOINT_OF: Statement = Statement::new(
-    c"SELECT h.seq, h.segment, h.hash FROM control_plane.audit_heads AS h WHERE h.kind = 'checkpoint' AND h.segment = $1 ORDER BY h.seq DESC LIMIT 1",
-);
 
 /// Removes a batch of what is too old; whether there may be more.
 pub(super) fn sweep(session: &Session) -> Result<bool> {
@@ -55,22 +52,23 @@ fn sweep_segment(session: &Session, segment: Uuid, retention: i64) -> Result<boo
     let oldest = session.run(&OLDEST, &params)?;
     let old: Vec<i64> = oldest
         .iter()
-        .take_while(|row| row.boolean(2) == Some(true))
+        // A record that is gone is one to stop at, not one to wait for.
+        .take_while(|row| row.boolean(2) == Some(true) || row.boolean(3) == Some(true))
         .filter_map(|row| row.bigint(0))
         .collect();
     let (Some(&first), Some(&last)) = (old.first(), old.last()) else {
         return Ok(false);
     };
-    let checkpoint = session
-        .run(&CHECKPOINT_OF, &[Param::Uuid(Some(segment))])?
-        .first();
-    let checkpoint = checkpoint.as_ref().map(Position::read).transpose()?;
-    let before = match checkpoint {
+    // Whoever forges a checkpoint must not have it replaced by one that is signed.
+    let checkpoints = Checkpoints::read(session)?;
+    let before = match checkpoints.of(segment) {
         Some(checkpoint) => checkpoint,
         None => chain::before(session, segment, first)?,
     };
     let mut covered = Covered::default();
-    if walk::walk(session, segment, before, last, &mut covered)?.is_some() {
+    if checkpoints.finding.is_some()
+        || walk::walk(session, segment, before, last, &mut covered)?.is_some()
+    {
         return Err(Error::unprocessable(
             "retention stops at records that are not what was chained: control_plane.verify_audit() names the first",
         ));

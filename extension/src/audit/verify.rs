@@ -3,7 +3,8 @@
 use crate::access::identity::Caller;
 use crate::access::rights::{Permission, Rights};
 use crate::audit::chain::{self, Position};
-use crate::audit::head::{self, Kind};
+use crate::audit::head;
+use crate::audit::signed::{self, Checkpoints};
 use crate::audit::walk::{self, Link};
 use crate::backend::answer::{Answer, Composite};
 use crate::backend::arguments::Arguments;
@@ -14,10 +15,10 @@ use uuid::Uuid;
 /// What is wrong, first of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
-    problem: &'static str,
-    seq: Option<i64>,
+    pub(super) problem: &'static str,
+    pub(super) seq: Option<i64>,
     record_id: Option<Uuid>,
-    explanation: String,
+    pub(super) explanation: String,
 }
 
 impl Finding {
@@ -81,10 +82,13 @@ pub(crate) fn verify_audit<'s>(
             "the links of the chain are numbered from 1",
         ));
     }
+    if let (Some(from), Some(to)) = (range.from, range.to)
+        && from > to
+    {
+        return Err(Error::bad_input("from_seq is behind to_seq"));
+    }
     Rights::of(session, caller, None)?.require(Permission::Audit)?;
-    let given = given
-        .map(|text| head::read(Kind::Head, &text))
-        .transpose()?;
+    let given = given.map(|text| head::read_kept(&text)).transpose()?;
     loop {
         let checkpoints = Checkpoints::read(session)?;
         let mut covered = Covered::default();
@@ -120,9 +124,8 @@ fn find(
     }
     let last = segments.iter().map(|segment| segment.last).max();
     let last = last.max(checkpoints.last()).unwrap_or(0);
-    if let Some(to) = range.to
-        && to > last
-    {
+    // Nothing is said of links that are not there; one further on is where somebody goes on later.
+    if range.to.is_some_and(|to| to > last) || range.from.is_some_and(|from| from > last + 1) {
         let explanation = format!("the chain ends at {last}");
         return Ok(Some(Finding::of_link("cut", last + 1, explanation)));
     }
@@ -130,16 +133,11 @@ fn find(
         return Ok(Some(finding));
     }
     if let Some(given) = given
-        && let Some(finding) = compare(session, given, checkpoints)?
+        && let Some(finding) = signed::compare(session, given, checkpoints)?
     {
-        return Ok(Some(narrowed(session, finding, checkpoints)?));
+        return Ok(Some(signed::narrowed(session, finding, checkpoints)?));
     }
-    for stored in stored_heads(session)? {
-        if let Some(finding) = stored.compare(session, checkpoints)? {
-            return Ok(Some(finding));
-        }
-    }
-    Ok(None)
+    signed::contradicted(session, checkpoints)
 }
 
 /// A segment of the chain, with the numbers of its first and last link.
@@ -205,64 +203,37 @@ fn beginning(
     }
     // It goes on behind the last link of another one.
     let before = segment.first - 1;
+    let mut fork = false;
     for other in all.iter().filter(|other| other.id != segment.id) {
-        if other.last >= before
-            && let Some(position) = chain::at(session, other.id, before)?
-        {
-            return Ok(Beginning::At(position));
+        if let Some(position) = chain::at(session, other.id, before)? {
+            if other.last == before {
+                return Ok(Beginning::At(position));
+            }
+            fork = true;
         }
     }
     let removed = checkpoints.positions.iter().find(|p| p.seq == before);
-    Ok(match removed {
-        Some(position) => Beginning::At(*position),
-        None => Beginning::Wrong(Finding::of_link("removed", before, LINK_GONE)),
-    })
+    if let Some(position) = removed {
+        if !all.iter().any(|other| other.id == position.segment) {
+            return Ok(Beginning::At(*position));
+        }
+        fork = true;
+    }
+    if !fork {
+        return Ok(Beginning::Wrong(Finding::of_link(
+            "removed", before, LINK_GONE,
+        )));
+    }
+    let explanation = "a segment begins here in the middle of another one, as no server writes it";
+    let first = walk::page(session, segment.id, before, segment.first)?;
+    Ok(Beginning::Wrong(match first.first() {
+        Some(link) => Finding::of_record("inserted", link, explanation),
+        None => Finding::of_link("inserted", segment.first, explanation),
+    }))
 }
 
 /// What is said of a link that is not there.
 pub(super) const LINK_GONE: &str = "the link with this number is gone, and its record perhaps too";
-
-/// Signed checkpoints, the last of each segment.
-#[derive(Debug, PartialEq, Eq)]
-struct Checkpoints {
-    positions: Vec<Position>,
-    finding: Option<Finding>,
-}
-
-static CHECKPOINTS: Statement = Statement::new(
-    c"SELECT DISTINCT ON (h.segment) h.seq, h.segment, h.hash, h.signed FROM control_plane.audit_heads AS h WHERE h.kind = 'checkpoint' ORDER BY h.segment, h.seq DESC",
-);
-
-impl Checkpoints {
-    fn read(session: &Session) -> Result<Self> {
-        let mut read = Self {
-            positions: Vec::new(),
-            finding: None,
-        };
-        for row in session.run(&CHECKPOINTS, &[])?.iter() {
-            let position = Position::read(&row)?;
-            let signed = row.text(3).unwrap_or_default();
-            if head::read(Kind::Checkpoint, &signed).ok() != Some(position) {
-                read.finding = Some(Finding::of_link(
-                    "unverifiable",
-                    position.seq,
-                    "the checkpoint that retention left there is not one that a key of this server has signed",
-                ));
-            }
-            read.positions.push(position);
-        }
-        Ok(read)
-    }
-
-    fn of(&self, segment: Uuid) -> Option<Position> {
-        let mut positions = self.positions.iter();
-        positions.find(|p| p.segment == segment).copied()
-    }
-
-    fn last(&self) -> Option<i64> {
-        self.positions.iter().map(|position| position.seq).max()
-    }
-}
 
 static INSERTED: Statement = Statement::new(
     c"SELECT a.id FROM control_plane.audit_logs AS a WHERE (a.arrival IS NULL OR a.arrival <= (SELECT pg_catalog.min(p.arrival) FROM control_plane.audit_progress AS p WHERE p.purpose = 'chain')) AND ($1::uuid IS NULL OR a.id >= $1) AND ($2::uuid IS NULL OR a.id <= $2) AND NOT EXISTS (SELECT FROM control_plane.audit_chain AS c WHERE c.record_id = a.id) AND NOT EXISTS (SELECT FROM control_plane.audit_unchained AS u WHERE u.record_id = a.id) ORDER BY a.id LIMIT 1",
@@ -298,96 +269,6 @@ fn stranger(session: &Session, range: Range, covered: &Covered) -> Result<Option
         let explanation = "this record was written, and is gone before it was chained";
         Finding::of_stranger("removed", row.uuid(0), explanation)
     }))
-}
-
-/// Compares the chain with a position that was signed.
-fn compare(
-    session: &Session,
-    signed: Position,
-    checkpoints: &Checkpoints,
-) -> Result<Option<Finding>> {
-    if let Some(checkpoint) = checkpoints.of(signed.segment)
-        && signed.seq <= checkpoint.seq
-    {
-        let finding = if signed.seq < checkpoint.seq {
-            let explanation = format!(
-                "retention has removed everything up to link {}; this head is older and says nothing of the rest",
-                checkpoint.seq
-            );
-            Some(Finding::of_link("unverifiable", signed.seq, explanation))
-        } else {
-            (signed != checkpoint).then(|| Finding::of_link("rewritten", signed.seq, REWRITTEN))
-        };
-        return Ok(finding);
-    }
-    Ok(match chain::at(session, signed.segment, signed.seq)? {
-        Some(position) if position == signed => None,
-        Some(_) => Some(Finding::of_link("rewritten", signed.seq, REWRITTEN)),
-        None => Some(Finding::of_link(
-            "cut",
-            signed.seq,
-            format!(
-                "link {} of segment {}, which was signed, is not there: the end of the chain was cut off, or it was lost with another server",
-                signed.seq, signed.segment
-            ),
-        )),
-    })
-}
-
-const REWRITTEN: &str = "this link is another one than was signed: the chain was written anew";
-
-/// Says between which signed heads the chain stops being what it was.
-fn narrowed(session: &Session, mut finding: Finding, checkpoints: &Checkpoints) -> Result<Finding> {
-    if finding.problem != "rewritten" {
-        return Ok(finding);
-    }
-    let mut good = checkpoints.last().unwrap_or(0);
-    for stored in stored_heads(session)? {
-        if finding.seq.is_some_and(|seq| stored.position.seq < seq)
-            && stored.compare(session, checkpoints)?.is_none()
-        {
-            good = good.max(stored.position.seq);
-        }
-    }
-    finding.explanation = format!("{REWRITTEN}, from a record behind link {good} on");
-    Ok(finding)
-}
-
-/// A head that the database keeps.
-struct StoredHead {
-    position: Position,
-    signed: String,
-}
-
-static STORED_HEADS: Statement = Statement::new(
-    c"SELECT h.seq, h.segment, h.hash, h.signed FROM control_plane.audit_heads AS h WHERE h.kind = 'head' ORDER BY h.seq, h.segment",
-);
-
-fn stored_heads(session: &Session) -> Result<Vec<StoredHead>> {
-    let rows = session.run(&STORED_HEADS, &[])?;
-    rows.iter()
-        .map(|row| {
-            Ok(StoredHead {
-                position: Position::read(&row)?,
-                signed: row.text(3).unwrap_or_default(),
-            })
-        })
-        .collect()
-}
-
-impl StoredHead {
-    /// One that was signed by a key that this server no longer has says nothing.
-    fn compare(&self, session: &Session, checkpoints: &Checkpoints) -> Result<Option<Finding>> {
-        if let Some(checkpoint) = checkpoints.of(self.position.segment)
-            && self.position.seq < checkpoint.seq
-        {
-            return Ok(None);
-        }
-        match head::read(Kind::Head, &self.signed) {
-            Ok(signed) => compare(session, signed, checkpoints),
-            Err(_) => Ok(None),
-        }
-    }
 }
 
 static UNCHAINED: Statement = Statement::new(

@@ -31,22 +31,24 @@ pub(super) fn walk(
 ) -> Result<Option<Finding>> {
     let _planned = planner::by_index();
     let mut position = start;
+    let mut before = start;
     loop {
         let page = session.nested(|session| page(session, segment, position.seq, to))?;
         if page.is_empty() {
             return Ok(None);
         }
         for (at, link) in page.iter().enumerate() {
-            if let Some(finding) = look_at(&page, at, position) {
+            if let Some(finding) = look_at(&page, at, position, before) {
                 return Ok(Some(finding));
             }
             covered.add(link);
-            position = link.position;
+            before = std::mem::replace(&mut position, link.position);
         }
     }
 }
 
-fn page(session: &Session, segment: Uuid, after: i64, to: i64) -> Result<Vec<Link>> {
+/// Links from behind `after` up to `to`, or as many as are looked at in one go.
+pub(super) fn page(session: &Session, segment: Uuid, after: i64, to: i64) -> Result<Vec<Link>> {
     let params = [
         Param::Uuid(Some(segment)),
         Param::Bigint(after),
@@ -64,8 +66,8 @@ fn page(session: &Session, segment: Uuid, after: i64, to: i64) -> Result<Vec<Lin
     session.run(&PAGE, &params)?.iter().map(read).collect()
 }
 
-/// What is wrong with the link at this place of the page, behind `before`.
-fn look_at(page: &[Link], at: usize, before: Position) -> Option<Finding> {
+/// What is wrong with the link at this place of the page, behind `before`, which itself is behind `earlier`.
+fn look_at(page: &[Link], at: usize, before: Position, earlier: Position) -> Option<Finding> {
     let link = &page[at];
     if link.position.seq != before.seq + 1 {
         return Some(Finding::of_link("removed", before.seq + 1, LINK_GONE));
@@ -76,8 +78,14 @@ fn look_at(page: &[Link], at: usize, before: Position) -> Option<Finding> {
     if before.next_hash(link.position.segment, digest) == link.position.hash {
         return None;
     }
+    // Whoever puts one in can work out its hash, and not those of what was chained behind it.
+    if at > 0 && earlier.next_hash(link.position.segment, digest) == link.position.hash {
+        return Some(Finding::of_record("inserted", &page[at - 1], INSERTED));
+    }
     Some(why(page, at, before))
 }
+
+const INSERTED: &str = "a link was put in between here";
 
 /// A link that does not follow: perhaps what belongs there stands somewhere else.
 fn why(page: &[Link], at: usize, before: Position) -> Finding {
@@ -111,9 +119,10 @@ fn why(page: &[Link], at: usize, before: Position) -> Finding {
     let shifted = page
         .get(at + 1)
         .is_some_and(|n| n.record_id == other.record_id)
+        && fits(&link, behind).is_none()
         && next.is_none_or(|next| fits(&next, behind).is_some());
     if shifted {
-        Finding::of_record("inserted", link, "a link was put in between here")
+        Finding::of_record("inserted", link, INSERTED)
     } else {
         Finding::of_record(
             "reordered",

@@ -11,14 +11,13 @@ use crate::audit::protection;
 use crate::audit::ring::{self, Seen, Taken};
 use crate::audit::table::AuditTable;
 use crate::backend::latch;
-use crate::backend::raise::{self, Level};
+use crate::backend::raise;
 use crate::backend::session::{Param, Session, Statement};
 use crate::backend::transaction::attempt;
 use crate::error::Result;
 use crate::id;
-use crate::workers::process::{self, Cancellation};
-use crate::workers::wake;
-use pgrx::{pg_guard, pg_sys};
+use crate::workers::{process, wake};
+use pgrx::{PgLogLevel, pg_guard, pg_sys};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -28,8 +27,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How long to look for the next record of a single reader before sleeping; see `durable.rs`.
 const SPIN: Duration = Duration::from_micros(200);
 
+// One that somebody forged to be the last of all must not become the first of too many.
 static LAST_ARRIVAL: Statement = Statement::new(
-    c"SELECT coalesce(pg_catalog.max(a.arrival), 0) FROM control_plane.audit_logs AS a WHERE a.arrival IS NOT NULL",
+    c"SELECT coalesce(pg_catalog.max(a.arrival), 0) FROM control_plane.audit_logs AS a WHERE a.arrival < 4611686018427387904",
 );
 
 static NOT_RELEASED: Statement = Statement::new(
@@ -40,7 +40,7 @@ static NOT_RELEASED: Statement = Statement::new(
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub(crate) extern "C-unwind" fn pgs_auditor_main(_argument: pg_sys::Datum) {
-    if !process::begin(Cancellation::Ignored) || !ring::become_worker() {
+    if !process::begin() || !ring::become_worker() {
         return;
     }
     // A failure ends this process with an error in the log, and the launcher starts it again.
@@ -128,7 +128,7 @@ impl Writer {
                 "pg_secrets: {} reads that were given up are recorded as if they were not: {reason}",
                 left.len()
             );
-            raise::log(Level::Warning, &said);
+            raise::log(PgLogLevel::WARNING, &said);
         }
         ring::settle(self.arrival);
         wake::bookkeeper();
@@ -145,7 +145,8 @@ impl Writer {
             process::as_owner(|| {
                 let mut table = AuditTable::open()?;
                 for ((one, record), arrival) in batch.iter().zip(first + 1..) {
-                    let outcome = one.abandoned.then_some("not released");
+                    let released = record.texts[encoded::OUTCOME] == Some("success");
+                    let outcome = (one.abandoned && released).then_some("not released");
                     table.insert(record, outcome, arrival);
                 }
                 table.close();
@@ -179,7 +180,7 @@ impl Writer {
 fn give_up(one: &Taken, reason: &str) {
     one.finish(false);
     let said = format!("pg_secrets: a record of the audit could not be written: {reason}");
-    raise::log(Level::Warning, &said);
+    raise::log(PgLogLevel::WARNING, &said);
 }
 
 /// Says of records that are written already that nothing was released.

@@ -68,26 +68,14 @@ impl Report {
     }
 }
 
-/// How much a line of the server's log says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
-    /// What an operator may want to know.
-    Log,
-    /// What needs somebody to do something.
-    Warning,
-}
-
-/// Writes a line of ours into the server's log, as it is; it holds no value.
-pub(crate) fn log(level: Level, text: &str) {
-    let terminated = CString::new(text.replace('\0', "")).unwrap_or_default();
-    let level = match level {
-        Level::Log => PgLogLevel::LOG,
-        Level::Warning => PgLogLevel::WARNING,
-    };
-    // SAFETY: as above; below ERROR, errfinish comes back.
+/// Writes words of our own to the server's log, which hold no value; for a process without a client. Below
+/// ERROR.
+pub(crate) fn log(level: PgLogLevel, message: &str) {
+    let message = CString::new(message.replace('\0', "")).unwrap_or_default();
+    // SAFETY: as above; at such a level it comes back.
     unsafe {
         if errstart(level as c_int, std::ptr::null()) {
-            errmsg_internal(c"%s".as_ptr(), terminated.as_ptr());
+            errmsg_internal(c"%s".as_ptr(), message.as_ptr());
             errhidestmt(true);
             errhidecontext(true);
             errfinish(ORIGIN.as_ptr(), 0, std::ptr::null());

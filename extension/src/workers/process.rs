@@ -26,25 +26,18 @@ const SETTINGS: &[(&CStr, &CStr)] = &[
 unsafe extern "C-unwind" {
     // The handlers themselves: pgrx's are wrapped, which a signal handler must not be.
     fn die(signal: core::ffi::c_int);
-    #[link_name = "StatementCancelHandler"]
-    fn cancel(signal: core::ffi::c_int);
     #[link_name = "SignalHandlerForConfigReload"]
     fn reload_config(signal: core::ffi::c_int);
-}
-
-/// What a worker makes of SIGINT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cancellation {
-    /// Nothing: it would end the wait for a standby, and nothing else.
-    Ignored,
-    /// It cancels a statement; without it lock_timeout does not work.
-    Heeded,
+    #[link_name = "StatementCancelHandler"]
+    fn cancel_statement(signal: core::ffi::c_int);
+    #[link_name = "IsTransactionState"]
+    fn is_in_transaction() -> bool;
 }
 
 /// Makes this process a worker in the database of the extension; false where that is not installed.
-pub(crate) fn begin(cancellation: Cancellation) -> bool {
+pub(crate) fn begin() -> bool {
     core_dumps::refuse();
-    attach_signals(cancellation);
+    attach_signals();
     BackgroundWorker::connect_worker_to_spi(Some(&gucs::database()), None);
     for (name, value) in SETTINGS.iter().copied() {
         override_setting(name, value);
@@ -52,26 +45,44 @@ pub(crate) fn begin(cancellation: Cancellation) -> bool {
     is_wanted()
 }
 
-/// SIGTERM ends a wait of any kind.
-fn attach_signals(cancellation: Cancellation) {
+/// SIGTERM ends a wait of any kind; SIGINT, which would end just the wait for a standby, does nothing.
+fn attach_signals() {
     // SAFETY: handlers of Postgres's own, set before any signal is let through.
     unsafe {
-        let set = |signal: i32, handler: pg_sys::pqsigfunc| {
-            #[cfg(not(feature = "pg18"))]
-            pg_sys::pqsignal(signal, handler);
-            #[cfg(feature = "pg18")]
-            pg_sys::pqsignal_be(signal, handler);
-        };
-        set(libc::SIGTERM, Some(die));
-        set(libc::SIGHUP, Some(reload_config));
-        set(
-            libc::SIGINT,
-            match cancellation {
-                Cancellation::Ignored => Some(ignore),
-                Cancellation::Heeded => Some(cancel),
-            },
-        );
+        handle(libc::SIGTERM, Some(die));
+        handle(libc::SIGHUP, Some(reload_config));
+        handle(libc::SIGINT, Some(ignore));
         pg_sys::BackgroundWorkerUnblockSignals();
+    }
+}
+
+/// # Safety
+/// The handler does what a signal handler may.
+unsafe fn handle(signal: i32, handler: pg_sys::pqsigfunc) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(signal, handler);
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(signal, handler);
+    }
+}
+
+/// From now on a wait for a lock ends after this time: Postgres ends it by a SIGINT of the process to itself. For
+/// a worker that waits for no standby.
+pub(crate) fn wait_for_locks_at_most(time: &CStr) {
+    override_setting(c"lock_timeout", time);
+    // SAFETY: a handler that does what one of Postgres's own does.
+    unsafe { handle(libc::SIGINT, Some(cancel_work)) };
+}
+
+/// Outside of a transaction there is nothing to cancel.
+unsafe extern "C-unwind" fn cancel_work(signal: core::ffi::c_int) {
+    // SAFETY: reads the process's own state, and Postgres's own handler.
+    unsafe {
+        if is_in_transaction() {
+            cancel_statement(signal);
+        }
     }
 }
 
@@ -142,6 +153,8 @@ pub(crate) fn report_statistics() {
 pub(crate) fn check_for_interrupts() {
     // SAFETY: outside of any transaction of ours; reads and resets the process's own flags.
     unsafe {
+        // There is no statement to cancel any more.
+        pg_sys::QueryCancelPending = 0;
         pg_sys::check_for_interrupts!();
         if pg_sys::ConfigReloadPending != 0 {
             pg_sys::ConfigReloadPending = 0;
