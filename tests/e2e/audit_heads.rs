@@ -205,6 +205,7 @@ async fn heads_are_kept_logged_and_sent_while_there_is_something_new() -> Proof 
     let (_, encoded) = line.rsplit_once("signed ").expect("a head in the line");
     let logged = String::from_utf8(STANDARD.decode(encoded).expect("base64"))?;
     assert_eq!(verify(&sql, Some(&logged)).await?, Verdict::intact());
+    assert_eq!(verify(&sql, Some(encoded)).await?, Verdict::intact());
     assert_eq!(stored(&sql).await?.pop(), Some(logged));
 
     // Nothing new, no head; neither from a worker that has just begun.
@@ -273,5 +274,29 @@ async fn heads_that_the_database_keeps_contradict_a_chain_that_was_worked_out_an
         "{explanation}"
     );
     assert_eq!(verify(&sql, None).await?, Verdict::intact());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_head_over_rest_is_the_head_of_sql_and_for_auditors_of_everything() -> Proof {
+    let app = TestApp::shared().await;
+    let sql = app.sql().await?;
+    chained(&sql).await;
+    let answer = app.api().get("/api/audit/head").await?.expect(200)?;
+    assert_eq!(
+        verify(&sql, Some(answer.text("head"))).await?,
+        Verdict::intact()
+    );
+    let token = app
+        .token_for("auditor of one", &["audit"], "p", None)
+        .await?;
+    app.api_as(&token)
+        .get("/api/audit/head")
+        .await?
+        .expect(403)?;
+    app.api_as("pgs_none")
+        .get("/api/audit/head")
+        .await?
+        .expect(401)?;
     Ok(())
 }
