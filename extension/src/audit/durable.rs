@@ -4,6 +4,7 @@ use crate::audit::ring::{self, Outcome, Ticket};
 use crate::backend::{latch, session};
 use crate::error::{Error, Result};
 use crate::gucs;
+use std::collections::VecDeque;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -26,9 +27,21 @@ pub(crate) fn write(records: &[Vec<u8>]) -> Result<()> {
     refuse_on_standby()?;
     let deadline = Instant::now() + gucs::audit_timeout();
     for chunk in records.chunks(CHUNK) {
-        let mut tickets = Vec::with_capacity(chunk.len());
+        let mut tickets = VecDeque::with_capacity(chunk.len());
         for record in chunk {
-            tickets.push(submit(record, deadline)?);
+            // Where no slot is free, what this reader holds itself is brought to its end first: readers that
+            // held slots and waited for more would wait for each other.
+            let ticket = loop {
+                if let Some(ticket) = Ticket::submit(record) {
+                    break ticket;
+                }
+                let Some(held) = tickets.pop_front() else {
+                    break submit(record, deadline)?;
+                };
+                ring::wake_worker();
+                wait(&held, deadline)?;
+            };
+            tickets.push_back(ticket);
         }
         ring::wake_worker();
         for ticket in &tickets {

@@ -11,6 +11,8 @@ use std::ffi::CStr;
 
 /// Settings that a database or a role may have for others, and that must not hold for a worker.
 const SETTINGS: &[(&CStr, &CStr)] = &[
+    // A database may have a role for whoever connects.
+    (c"role", c"none"),
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"default_transaction_read_only", c"off"),
     (c"default_transaction_isolation", c"read committed"),
