@@ -13,7 +13,7 @@ const NAMES: u64 = 10;
 const PROJECT: &str = "churn";
 
 /// What a client does, as often as it stands here, and how each may end.
-const OPERATIONS: [(&str, &[u16]); 16] = [
+const OPERATIONS: [(&str, &[u16]); 18] = [
     ("create", &[201, 409]),
     ("create", &[201, 409]),
     ("rotate", &[201, 404, 409]),
@@ -28,6 +28,8 @@ const OPERATIONS: [(&str, &[u16]); 16] = [
     ("restore", &[200, 404, 409]),
     ("restore", &[200, 404, 409]),
     ("purge", &[200, 404, 409]),
+    ("unregister", &[204, 404]),
+    ("read", &[200, 404, 410]),
     ("read", &[200, 404, 410]),
     ("old", &[200, 404, 410]),
 ];
@@ -95,6 +97,7 @@ async fn sixteen_clients_on_ten_names_break_no_rule() -> Proof {
         ("secret.rotated", succeeded("rotate")),
         ("secret.rolled_back", succeeded("rollback")),
         ("secret.grace_extended", succeeded("extend")),
+        ("consumer.unregistered", succeeded("unregister")),
     ] {
         assert_eq!(recorded(&sql, action).await?, expected, "records {action}");
     }
@@ -232,7 +235,7 @@ async fn rest(api: &Api, operation: &str, name: &str, grace: i64) -> anyhow::Res
         return Ok(api.post(&path, json!({})).await?.status);
     }
     let by_name = format!("/api/projects/{PROJECT}/secrets/{name}");
-    let current = api.get(&by_name).await?;
+    let current = api.get_as("reader", &by_name).await?;
     if operation == "read" || current.status != 200 {
         return Ok(current.status);
     }
@@ -255,6 +258,7 @@ async fn rest(api: &Api, operation: &str, name: &str, grace: i64) -> anyhow::Res
         "extend" => post(of_older("extend-grace"), json!({"by": 60})).await?,
         "end" => post(of_older("end-grace"), json!({})).await?,
         "delete" => api.delete(&path).await?,
+        "unregister" => api.delete(&format!("{path}/consumers/reader")).await?,
         _ => api.get(&format!("{path}/versions/1")).await?,
     };
     Ok(answer.status)
@@ -278,12 +282,14 @@ async fn by_sql(sql: &Session, operation: &str, name: &str, grace: i64) -> anyho
         "delete" => format!("delete_secret({id})"),
         "restore" => format!("restore_secret({deleted})"),
         "purge" => format!("purge_secret({deleted})"),
-        "read" => "get_secret_by_name($1, $2)".to_owned(),
+        "unregister" => format!("unregister_consumer({id}, 'reader')"),
+        "read" => "get_secret_by_name($1, $2, service => 'reader')".to_owned(),
         _ => "get_secret_by_name($1, $2, 1)".to_owned(),
     };
     let statement = format!("SELECT control_plane.{call}");
     let success = match operation {
         "create" | "rotate" | "rollback" => 201,
+        "unregister" => 204,
         _ => 200,
     };
     match sql.rows(&statement, &[&PROJECT, &name]).await {
