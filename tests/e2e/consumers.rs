@@ -1,6 +1,6 @@
 //! Consumers that are registered and unregistered by hand.
 
-use pg_secrets_tests::{Proof, TestApp, project};
+use pg_secrets_tests::{Proof, TestApp, eventually, project};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -55,5 +55,75 @@ async fn an_unregistered_consumer_is_gone_from_every_version() -> Proof {
         .await?
         .expect(200)?;
     api.delete(&path("other")).await?.expect(404)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_stores_usage_and_who_removes_consumers_do_not_wait_for_each_other() -> Proof {
+    let app = TestApp::shared().await;
+    for (deleted, remove) in [
+        (false, "unregister_consumer($1, 'worker')"),
+        (true, "purge_secret($1)"),
+    ] {
+        let project = project("consumer");
+        let (storing, removing, other) = (app.sql().await?, app.sql().await?, app.sql().await?);
+        let id: Uuid = other
+            .one(
+                "SELECT id FROM control_plane.create_secret($1, 'name', 'a value')",
+                &[&project],
+            )
+            .await?;
+        other
+            .rows(
+                "SELECT control_plane.register_consumer($1, 'worker')",
+                &[&id],
+            )
+            .await?;
+        if deleted {
+            other
+                .rows("SELECT control_plane.delete_secret($1)", &[&id])
+                .await?;
+        }
+        // As control_plane.store_usage does it: the version first, then its consumer.
+        storing.run("BEGIN").await?;
+        storing
+            .rows(
+                "SELECT FROM control_plane.secrets WHERE id = $1 FOR SHARE",
+                &[&id],
+            )
+            .await?;
+        let pid: i32 = removing.one("SELECT pg_backend_pid()", &[]).await?;
+        let removal = tokio::spawn(async move {
+            removing
+                .rows(&format!("SELECT control_plane.{remove}"), &[&id])
+                .await
+        });
+        eventually("the removal waits", || async {
+            let waits: bool = other
+                .one(
+                    "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND NOT granted)",
+                    &[&pid],
+                )
+                .await
+                .ok()?;
+            waits.then_some(())
+        })
+        .await;
+        storing
+            .rows(
+                "UPDATE control_plane.secret_consumers SET last_used_at = now() WHERE secret_id = $1",
+                &[&id],
+            )
+            .await?;
+        storing.run("COMMIT").await?;
+        removal.await??;
+        let left: i64 = other
+            .one(
+                "SELECT count(*) FROM control_plane.secret_consumers WHERE secret_id = $1",
+                &[&id],
+            )
+            .await?;
+        assert_eq!(left, 0, "{remove}");
+    }
     Ok(())
 }
