@@ -53,6 +53,10 @@ pub(crate) fn secret_versions<'s>(
     let id = arguments.required_uuid(0, "secret_id")?;
     let named = version::permitted(session, caller, id, Permission::List)?.version;
     let rows = session.run(&VERSIONS, &[Param::Uuid(Some(named.chain_id))])?;
+    // It was there a moment ago, and was purged since.
+    if rows.affected() == 0 {
+        return Err(Error::no_such_secret());
+    }
     Ok(Answer::Rows(rows))
 }
 
