@@ -73,14 +73,15 @@ COMMENT ON FUNCTION control_plane.secret_id(text, text) IS
     'The id of the current version of a name.';
 
 CREATE FUNCTION control_plane.list_secrets(
-    project_id text
+    project_id text,
+    state text DEFAULT NULL
 ) RETURNS SETOF control_plane.secret_summary
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pgs_list_secrets';
 
-COMMENT ON FUNCTION control_plane.list_secrets(text) IS
-    'The current versions of a project''s secrets, without values. Needs list.';
+COMMENT ON FUNCTION control_plane.list_secrets(text, text) IS
+    'The current versions of a project''s secrets, without values; with state deleted, those of the deleted secrets that can be restored. Needs list.';
 
 CREATE FUNCTION control_plane.secret_versions(
     secret_id uuid

@@ -13,3 +13,15 @@ CREATE FUNCTION control_plane.rotate_secret(
 
 COMMENT ON FUNCTION control_plane.rotate_secret(uuid, text, text, interval) IS
     'Supersedes the current version by a new one; the old one stays readable for the grace. Needs write.';
+
+CREATE FUNCTION control_plane.rollback_secret(
+    secret_id uuid,
+    to_version integer,
+    reason text DEFAULT NULL
+) RETURNS control_plane.secret_version
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pgs_rollback_secret';
+
+COMMENT ON FUNCTION control_plane.rollback_secret(uuid, integer, text) IS
+    'Supersedes the current version by a new one with the value of an older version that is still in grace; nobody sees the value. Needs write.';

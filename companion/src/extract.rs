@@ -35,21 +35,67 @@ impl<S: Sync, T: JsonForm> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Error> {
         if !is_json(request.headers()) {
-            return Err(Error::Request(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "send the body as Content-Type: application/json".into(),
-            ));
+            return Err(not_json());
         }
-        let body = timeout(BODY_TIME, read(request.into_body()))
-            .await
-            .map_err(|_| {
-                Error::Request(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the body did not arrive in time".into(),
-                )
-            })??;
+        let body = read_in_time(request).await?;
         parse(&body).map(Self)
     }
+}
+
+/// The request's body, where one may be left out.
+pub(crate) struct OptionalJsonBody<T>(pub(crate) T);
+
+impl<S: Sync, T: JsonForm + Default> FromRequest<S> for OptionalJsonBody<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Error> {
+        let is_json = is_json(request.headers());
+        let body = read_in_time(request).await?;
+        match body.is_empty() {
+            true => Ok(Self(T::default())),
+            false if is_json => parse(&body).map(Self),
+            false => Err(not_json()),
+        }
+    }
+}
+
+/// The body of a request that takes none, or an empty object: what it held might ask for something
+/// that must not be ignored.
+pub(crate) struct NoBody;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+impl JsonForm for Nothing {
+    const FORM: &'static str = "{}, or nothing";
+}
+
+impl<S: Sync> FromRequest<S> for NoBody {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        OptionalJsonBody::<Nothing>::from_request(request, state).await?;
+        Ok(Self)
+    }
+}
+
+fn not_json() -> Error {
+    Error::Request(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "send the body as Content-Type: application/json".into(),
+    )
+}
+
+async fn read_in_time(request: Request) -> Result<Zeroizing<Vec<u8>>, Error> {
+    timeout(BODY_TIME, read(request.into_body()))
+        .await
+        .map_err(|_| {
+            Error::Request(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not arrive in time".into(),
+            )
+        })?
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

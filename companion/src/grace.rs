@@ -11,13 +11,21 @@ use serde_json::Value;
 /// # Errors
 /// 400 for anything else. Postgres' own spellings (`1 day`) are not part of the interface.
 pub(crate) fn interval(grace: Option<&Value>) -> Result<Option<String>, Error> {
-    match grace {
+    duration("grace", grace)
+}
+
+/// The same for a length that the request calls `name`.
+///
+/// # Errors
+/// As there.
+pub(crate) fn duration(name: &'static str, given: Option<&Value>) -> Result<Option<String>, Error> {
+    match given {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Number(seconds)) => Ok(Some([&seconds.to_string(), " seconds"].concat())),
         Some(Value::String(duration)) if is_iso_8601(duration) => Ok(Some(duration.clone())),
-        Some(_) => Err(Error::bad_request(
-            "grace must be a number of seconds, or an ISO 8601 duration such as \"P1D\" or \"PT90M\"",
-        )),
+        Some(_) => Err(Error::bad_request(format!(
+            "{name} must be a number of seconds, or an ISO 8601 duration such as \"P1D\" or \"PT90M\""
+        ))),
     }
 }
 

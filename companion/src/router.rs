@@ -3,8 +3,9 @@
 use crate::envelope;
 use crate::error::Error;
 use crate::routes::{
-    audit, audit_head, create, create_webhook, delete, get, get_by_name, health, list, read,
-    register_consumer, rotate, version, versions,
+    audit, audit_head, create, create_webhook, delete, end_grace, extend_grace, get, get_by_name,
+    health, list, purge, read, register_consumer, restore, rollback, rotate, unregister_consumer,
+    version, versions,
 };
 use crate::state::AppState;
 use axum::Router;
@@ -32,8 +33,22 @@ pub(crate) fn router(state: AppState) -> Router {
         )
         .route("/api/secrets/{id}/rotate", routing::post(rotate::handle))
         .route(
+            "/api/secrets/{id}/rollback",
+            routing::post(rollback::handle),
+        )
+        .route("/api/secrets/{id}/restore", routing::post(restore::handle))
+        .route("/api/secrets/{id}/purge", routing::post(purge::handle))
+        .route(
+            "/api/secrets/{id}/extend-grace",
+            routing::post(extend_grace::handle),
+        )
+        .route(
+            "/api/secrets/{id}/end-grace",
+            routing::post(end_grace::handle),
+        )
+        .route(
             "/api/secrets/{id}/consumers/{service}",
-            routing::put(register_consumer::handle),
+            routing::put(register_consumer::handle).delete(unregister_consumer::handle),
         )
         .route(
             "/api/projects/{project_id}/secrets/{name}",

@@ -7,7 +7,9 @@ use crate::audit::{head, list as list_records, verify as verify_audit};
 use crate::backend::entry::{enter, enter_audit_trigger, enter_protecting_trigger};
 use crate::install;
 use crate::keys::{list as list_keys, messages, reencrypt, verify};
-use crate::lifecycle::{consumers, create, delete, list, read, rotate};
+use crate::lifecycle::{
+    consumers, create, delete, destroy, extend, list, purge, read, restore, rollback, rotate,
+};
 use crate::outbox::{claim, endpoints};
 use pgrx::pg_sys;
 
@@ -48,8 +50,14 @@ entry_points! {
     pgs_list_secrets / pg_finfo_pgs_list_secrets => list::list_secrets,
     pgs_secret_versions / pg_finfo_pgs_secret_versions => list::secret_versions,
     pgs_rotate_secret / pg_finfo_pgs_rotate_secret => rotate::rotate_secret,
+    pgs_rollback_secret / pg_finfo_pgs_rollback_secret => rollback::rollback_secret,
+    pgs_extend_grace / pg_finfo_pgs_extend_grace => extend::extend_grace,
+    pgs_end_grace / pg_finfo_pgs_end_grace => destroy::end_grace,
     pgs_delete_secret / pg_finfo_pgs_delete_secret => delete::delete_secret,
+    pgs_restore_secret / pg_finfo_pgs_restore_secret => restore::restore_secret,
+    pgs_purge_secret / pg_finfo_pgs_purge_secret => purge::purge_secret,
     pgs_register_consumer / pg_finfo_pgs_register_consumer => consumers::register_consumer,
+    pgs_unregister_consumer / pg_finfo_pgs_unregister_consumer => consumers::unregister_consumer,
     pgs_create_endpoint / pg_finfo_pgs_create_endpoint => endpoints::create_endpoint,
     pgs_claim_deliveries / pg_finfo_pgs_claim_deliveries => claim::claim_deliveries,
     pgs_finish_delivery / pg_finfo_pgs_finish_delivery => claim::finish_delivery,

@@ -120,6 +120,12 @@ impl Error {
         Self::new(Status::NotFound, "no such secret").with_detail(json!({"missing": positions}))
     }
 
+    /// PT404: the secret is there, and has no version of this number.
+    pub(crate) fn no_such_version() -> Self {
+        Self::new(Status::NotFound, "no such version")
+            .with_hint("secret_versions() lists those that there are.")
+    }
+
     /// PT404 for what is not a secret.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(Status::NotFound, message)
@@ -137,6 +143,12 @@ impl Error {
         Self::new(Status::Conflict, "a secret of this name exists already")
             .with_detail(json!({"current_id": current}))
             .with_hint("Rotate it to give it a new value, or delete it first.")
+    }
+
+    /// PT409: the state of the secret does not allow it. `current` is the version that is or was
+    /// current.
+    pub(crate) fn wrong_state(message: impl Into<String>, current: Uuid) -> Self {
+        Self::new(Status::Conflict, message).with_detail(json!({"current_id": current}))
     }
 
     /// PT409: somebody made the extension's schema before it.

@@ -246,6 +246,19 @@ async fn no_route_of_the_api_answers_without_a_valid_token() -> Proof {
             let answer = answer.expect(401)?;
             assert_eq!(answer.header("www-authenticate"), "Bearer");
         }
+        for (verb, body) in [
+            ("rollback", json!({"to_version": 1})),
+            ("extend-grace", json!({"by": 60})),
+            ("end-grace", json!({})),
+            ("restore", json!({})),
+            ("purge", json!({})),
+        ] {
+            let path = format!("/api/secrets/{id}/{verb}");
+            api.post(&path, body).await?.expect(401)?;
+        }
+        api.delete(&format!("/api/secrets/{id}/consumers/worker"))
+            .await?
+            .expect(401)?;
     }
     let read = app
         .api()

@@ -58,6 +58,11 @@ async fn no_value_stands_in_any_log_or_anywhere_in_the_data() -> Proof {
     api.post_text("/api/secrets", &format!("{{\"value\": {wrong}"))
         .await?
         .expect(400)?;
+    for verb in ["rollback", "restore", "purge", "extend-grace", "end-grace"] {
+        let body = json!({"value": wrong, "to_version": 1, "by": 1});
+        let path = format!("{path}/{verb}");
+        api.post(&path, body).await?.expect(400)?;
+    }
     api.get(&format!("/api/secrets/{}", fresh()))
         .await?
         .expect(404)?;
@@ -78,6 +83,11 @@ async fn no_value_stands_in_any_log_or_anywhere_in_the_data() -> Proof {
         "SELECT control_plane.rotate_secret(control_plane.secret_id('p', 'sql'), '{}', 'a reason')",
         fresh()
     ))
+    .await?;
+    // From row to row, without leaving the server.
+    sql.run(
+        "SELECT control_plane.rollback_secret(control_plane.secret_id('p', 'sql'), 1, 'another')",
+    )
     .await?;
     for (state, statement) in [
         (

@@ -13,7 +13,7 @@ pub(super) const STATEMENT: &str = "
 SELECT v.*
 FROM control_plane.authenticate($1, $2) AS caller(subject),
 LATERAL control_plane.list_secrets(
-    CASE WHEN caller.subject IS NOT NULL THEN $3::text END
+    CASE WHEN caller.subject IS NOT NULL THEN $3::text END, $5::text
 ) AS v
 WHERE $4::text IS NULL OR v.name OPERATOR(pg_catalog.=) $4::text";
 
@@ -24,6 +24,8 @@ pub(crate) struct Parameters {
     project_id: String,
     /// Only the secret of exactly this name.
     name: Option<String>,
+    /// `deleted` for those that can be restored.
+    state: Option<String>,
 }
 
 /// A page of secrets.
@@ -33,7 +35,7 @@ pub(crate) struct Secrets {
     next_cursor: Option<String>,
 }
 
-/// 200 with all of them; there is no second page.
+/// 200 with all of them, of one name perhaps several that are deleted; there is no second page.
 pub(crate) async fn handle(
     caller: Caller,
     State(state): State<AppState>,
@@ -41,7 +43,11 @@ pub(crate) async fn handle(
 ) -> Result<Json<Secrets>, Error> {
     let rows = state
         .database
-        .call(&caller, STATEMENT, &[&query.project_id, &query.name])
+        .call(
+            &caller,
+            STATEMENT,
+            &[&query.project_id, &query.name, &query.state],
+        )
         .await?;
     let secrets = rows
         .iter()

@@ -9,13 +9,19 @@ pub(crate) mod audit_head;
 pub(crate) mod create;
 pub(crate) mod create_webhook;
 pub(crate) mod delete;
+pub(crate) mod end_grace;
+pub(crate) mod extend_grace;
 pub(crate) mod get;
 pub(crate) mod get_by_name;
 pub(crate) mod health;
 pub(crate) mod list;
+pub(crate) mod purge;
 pub(crate) mod read;
 pub(crate) mod register_consumer;
+pub(crate) mod restore;
+pub(crate) mod rollback;
 pub(crate) mod rotate;
+pub(crate) mod unregister_consumer;
 pub(crate) mod version;
 pub(crate) mod versions;
 
@@ -31,12 +37,18 @@ mod tests {
             create::STATEMENT,
             create_webhook::STATEMENT,
             delete::STATEMENT,
+            end_grace::STATEMENT,
+            extend_grace::STATEMENT,
             get::STATEMENT,
             get_by_name::STATEMENT,
             list::STATEMENT,
+            purge::STATEMENT,
             read::STATEMENT,
             register_consumer::STATEMENT,
+            restore::STATEMENT,
+            rollback::STATEMENT,
             rotate::STATEMENT,
+            unregister_consumer::STATEMENT,
             version::STATEMENT,
             versions::STATEMENT,
         ] {

@@ -1,4 +1,4 @@
-//! Services that read a secret, registered by hand.
+//! Services that read a secret, registered and unregistered by hand.
 
 use crate::access::identity::Caller;
 use crate::access::names::check_service;
@@ -27,17 +27,11 @@ pub(crate) fn register_consumer<'s>(
     check_service(&service)?;
     let permitted = version::permitted(session, caller, any_id, Permission::Manage)?;
     let (named, rights) = (permitted.version, permitted.rights);
-    version::lock_name(session, caller, &named, Permission::Manage)?;
-    let found = version::by_id(session, any_id)?.ok_or_else(Error::no_such_secret)?;
-    if Version::read(&found)?.deleted {
+    if version::lock(session, caller, &named, Permission::Manage)?.deleted {
         return Err(Error::no_such_secret());
     }
 
-    let mut record = Record::new("consumer.registered");
-    record.project_id = Some(named.project_id.clone());
-    record.secret_id = Some(named.id);
-    record.name = Some(named.name.clone());
-    record.service = Some(service.clone());
+    let record = record("consumer.registered", &named, &service);
     let _declared = changes::declare(caller, record.by_administrator(rights.is_administrator()));
     session.run(
         &REGISTER,
@@ -47,4 +41,45 @@ pub(crate) fn register_consumer<'s>(
         ],
     )?;
     Ok(Answer::Void)
+}
+
+static UNREGISTER: Statement = Statement::new(
+    c"DELETE FROM control_plane.secret_consumers AS c USING control_plane.secrets AS s WHERE s.id = c.secret_id AND s.chain_id = $1 AND c.service = $2",
+);
+
+/// unregister_consumer: forgets that a service reads the secret, whichever version. One that reads it
+/// again is a consumer again.
+pub(crate) fn unregister_consumer<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let any_id = arguments.required_uuid(0, "secret_id")?;
+    let service = arguments.required_text(1, "service")?;
+    check_service(&service)?;
+    let permitted = version::permitted(session, caller, any_id, Permission::Manage)?;
+    let (named, rights) = (permitted.version, permitted.rights);
+    if version::lock(session, caller, &named, Permission::Manage)?.deleted {
+        return Err(Error::no_such_secret());
+    }
+    version::lock_all(session, named.chain_id)?;
+
+    let record = record("consumer.unregistered", &named, &service);
+    let _declared = changes::declare(caller, record.by_administrator(rights.is_administrator()));
+    let params = [
+        Param::Uuid(Some(named.chain_id)),
+        Param::Text(Some(&service)),
+    ];
+    if session.run(&UNREGISTER, &params)?.affected() == 0 {
+        return Err(Error::not_found("no such consumer"));
+    }
+    Ok(Answer::Void)
+}
+
+/// A record about a secret as a whole and one of its consumers.
+fn record(action: &'static str, named: &Version, service: &str) -> Record {
+    let mut record = named.record(action);
+    record.version = None;
+    record.service = Some(service.to_owned());
+    record
 }

@@ -4,23 +4,17 @@ use crate::access::identity::Caller;
 use crate::access::names::check_reason;
 use crate::access::rights::Permission;
 use crate::audit::changes;
-use crate::audit::record::Record;
 use crate::backend::answer::{Answer, Composite};
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::gucs;
-use crate::lifecycle::version::{self, Version};
-use crate::outbox::event::{self, Event};
+use crate::lifecycle::version;
+use crate::outbox::event;
 use serde_json::json;
-use uuid::Uuid;
 
 static DELETE: Statement = Statement::new(
     c"UPDATE control_plane.secrets AS s SET deleted_at = now.at, purge_at = now.at + $2 FROM (SELECT pg_catalog.clock_timestamp() AS at) AS now WHERE s.chain_id = $1 AND s.deleted_at IS NULL",
-);
-
-static LATEST: Statement = Statement::new(
-    c"SELECT v.id FROM control_plane.versions AS v WHERE v.chain_id = $1 AND v.active",
 );
 
 /// delete_secret: all versions unreadable at once, restorable until purge_at. Any version's id
@@ -37,18 +31,12 @@ pub(crate) fn delete_secret<'s>(
     let (named, rights) = (permitted.version, permitted.rights);
 
     version::lock_name(session, caller, &named, Permission::Delete)?;
-    let latest = current_of(session, named.chain_id)?.ok_or_else(Error::no_such_secret)?;
-    let found = version::by_id(session, latest)?.ok_or_else(Error::no_such_secret)?;
-    let latest = Version::read(&found)?;
+    let latest = version::latest(session, named.chain_id)?;
     if latest.deleted {
         return Err(Error::no_such_secret());
     }
 
-    let mut record = Record::new("secret.deleted");
-    record.project_id = Some(latest.project_id.clone());
-    record.secret_id = Some(latest.id);
-    record.name = Some(latest.name.clone());
-    record.version = Some(latest.number);
+    let mut record = latest.record("secret.deleted");
     record.detail = Some(json!({"reason": reason}));
     let purge_after = i64::try_from(gucs::purge_after().as_micros())
         .map_err(|_| Error::internal("pg_secrets.purge_after"))?;
@@ -63,22 +51,8 @@ pub(crate) fn delete_secret<'s>(
             ],
         )?;
     }
-    event::emit(
-        session,
-        &Event {
-            kind: "secret.deleted",
-            project_id: &latest.project_id,
-            secret_id: latest.id,
-            name: &latest.name,
-            chain_id: latest.chain_id,
-            data: json!({"version": latest.number, "reason": reason}),
-        },
-    )?;
+    let data = json!({"version": latest.number, "reason": reason});
+    event::emit(session, &latest.event("secret.deleted", data))?;
     let row = version::answer(session, latest.id)?;
     Ok(Answer::One(Composite { row, secret: None }))
-}
-
-fn current_of(session: &Session, chain: Uuid) -> Result<Option<Uuid>> {
-    let row = session.run(&LATEST, &[Param::Uuid(Some(chain))])?.first();
-    Ok(row.and_then(|row| row.uuid(0)))
 }

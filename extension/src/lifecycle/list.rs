@@ -12,15 +12,31 @@ static SUMMARIES: Statement = Statement::new(
     c"SELECT s.* FROM control_plane.summaries AS s WHERE s.project_id = $1 AND s.deleted_at IS NULL ORDER BY s.name",
 );
 
-/// list_secrets: the current versions of a project's secrets, with who reads them.
+// What is past purge_at is gone, although its rows may still wait to be removed.
+static RESTORABLE: Statement = Statement::new(
+    c"SELECT s.* FROM control_plane.summaries AS s WHERE s.project_id = $1 AND s.purge_at > pg_catalog.clock_timestamp() ORDER BY s.name, s.deleted_at DESC",
+);
+
+/// list_secrets: the current versions of a project's secrets, with who reads them; or those of the
+/// deleted ones that can be restored.
 pub(crate) fn list_secrets<'s>(
     session: &'s Session,
     caller: &Caller,
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let project = arguments.required_text(0, "project_id")?;
+    let state = arguments.text(1)?;
+    let summaries = match state.as_deref() {
+        None | Some("active") => &SUMMARIES,
+        Some("deleted") => &RESTORABLE,
+        Some(_) => {
+            return Err(Error::bad_input("state is not known").with_hint(
+                "active (or nothing) lists what there is, deleted what can be restored.",
+            ));
+        }
+    };
     Rights::of(session, caller, Some(&project))?.require(Permission::List)?;
-    let rows = session.run(&SUMMARIES, &[Param::Text(Some(&project))])?;
+    let rows = session.run(summaries, &[Param::Text(Some(&project))])?;
     Ok(Answer::Rows(rows))
 }
 
@@ -37,6 +53,10 @@ pub(crate) fn secret_versions<'s>(
     let id = arguments.required_uuid(0, "secret_id")?;
     let named = version::permitted(session, caller, id, Permission::List)?.version;
     let rows = session.run(&VERSIONS, &[Param::Uuid(Some(named.chain_id))])?;
+    // It was there a moment ago, and was purged since.
+    if rows.affected() == 0 {
+        return Err(Error::no_such_secret());
+    }
     Ok(Answer::Rows(rows))
 }
 

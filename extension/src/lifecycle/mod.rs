@@ -1,11 +1,16 @@
-//! The life of a secret: made, read, rotated, deleted.
+//! The life of a secret: made, read, rotated, rolled back, destroyed, deleted, restored, purged.
 
 pub(crate) mod consumers;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod destroy;
+pub(crate) mod extend;
 pub(crate) mod grace;
 pub(crate) mod list;
+pub(crate) mod purge;
 pub(crate) mod read;
+pub(crate) mod restore;
+pub(crate) mod rollback;
 pub(crate) mod rotate;
 pub(crate) mod value;
 pub(crate) mod version;

@@ -209,7 +209,8 @@ impl<'c> Reader<'c> {
     }
 }
 
-fn open(row: &Row<'_>, version: &Version) -> Result<Zeroizing<Vec<u8>>> {
+/// Opens the message of a row of control_plane.versions that may be read.
+pub(super) fn open(row: &Row<'_>, version: &Version) -> Result<Zeroizing<Vec<u8>>> {
     let message = row
         .bytes(VALUE_ENCRYPTED)
         .ok_or_else(|| Error::internal("a readable version without its message"))?;

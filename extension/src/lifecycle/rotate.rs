@@ -4,18 +4,18 @@ use crate::access::identity::Caller;
 use crate::access::names::check_reason;
 use crate::access::rights::Permission;
 use crate::audit::changes;
-use crate::audit::record::Record;
+use crate::audit::record;
 use crate::backend::answer::{Answer, Composite};
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::id;
 use crate::keys::keyring;
-use crate::lifecycle::grace;
 use crate::lifecycle::value;
 use crate::lifecycle::version::{self, NewVersion, Version};
-use crate::outbox::event::{self, Event};
-use pg_secrets_openpgp::Place;
+use crate::lifecycle::{destroy, grace};
+use crate::outbox::event;
+use pg_secrets_openpgp::{Place, Sealed};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -49,69 +49,92 @@ pub(crate) fn rotate_secret<'s>(
     drop(value);
 
     let old = lock_current(session, caller, &named)?;
+    let new = Successor {
+        id: new_id,
+        sealed: &sealed,
+        reason: reason.as_deref(),
+        grace,
+        rolled_back_to: None,
+    };
+    succeed(session, caller, rights.is_administrator(), &old, &new)
+}
+
+/// What takes the place of the current version.
+pub(super) struct Successor<'a> {
+    pub(super) id: Uuid,
+    pub(super) sealed: &'a Sealed,
+    pub(super) reason: Option<&'a str>,
+    /// How long the version that it supersedes stays readable, in microseconds.
+    pub(super) grace: i64,
+    /// The number of the version whose value it has again.
+    pub(super) rolled_back_to: Option<i32>,
+}
+
+/// Puts `new` into the place of `old`, which is current and whose name is locked.
+pub(super) fn succeed<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    administrator: bool,
+    old: &Version,
+    new: &Successor<'_>,
+) -> Result<Answer<'s>> {
     let number = {
         let _unrecorded = changes::recorded_elsewhere();
         version::next_number(session, &old.project_id, &old.name)?
     };
-    let administrator = rights.is_administrator();
-    let mut record = Record::new("secret.rotated");
-    record.project_id = Some(old.project_id.clone());
-    record.secret_id = Some(new_id);
-    record.name = Some(old.name.clone());
+    let mut record = old.record("secret.rotated");
+    record.secret_id = Some(new.id);
     record.version = Some(number);
     record.detail = Some(json!({
         "rotated_from": old.id,
-        "reason": reason,
-        "grace_seconds": grace / 1_000_000,
+        "reason": new.reason,
+        "grace_seconds": new.grace / 1_000_000,
     }));
+    let mut data = json!({
+        "new_version": number,
+        "rotated_from": old.id,
+        "previous_version": old.number,
+        "rotation_reason": new.reason,
+        "grace_seconds": new.grace / 1_000_000,
+    });
+    if let Some(to) = new.rolled_back_to {
+        record.action = "secret.rolled_back";
+        record.add_detail("rolled_back_to", json!(to));
+        data["rolled_back_to"] = json!(to);
+    }
     {
         let _declared = changes::declare(caller, record.by_administrator(administrator));
-        supersede(session, old.id, grace)?;
+        supersede(session, old.id, new.grace)?;
         version::insert(
             session,
             &NewVersion {
-                id: new_id,
+                id: new.id,
                 chain_id: old.chain_id,
                 project_id: &old.project_id,
                 name: &old.name,
-                sealed: &sealed,
+                sealed: new.sealed,
                 number,
                 rotated_from: Some(old.id),
-                rotation_reason: reason.as_deref(),
+                rotation_reason: new.reason,
                 created_by: &caller.actor,
             },
         )?;
     }
-    event::emit(
-        session,
-        &Event {
-            kind: "secret.rotated",
-            project_id: &old.project_id,
-            secret_id: new_id,
-            name: &old.name,
-            chain_id: old.chain_id,
-            data: json!({
-                "new_version": number,
-                "rotated_from": old.id,
-                "previous_version": old.number,
-                "rotation_reason": reason,
-                "grace_seconds": grace / 1_000_000,
-            }),
-        },
-    )?;
-    if grace == 0 {
-        destroyed(session, caller, &old, administrator)?;
+    let mut event = old.event("secret.rotated", data);
+    event.secret_id = new.id;
+    event::emit(session, &event)?;
+    if new.grace == 0 {
+        let record = destroy::record(old).by_administrator(administrator);
+        record::write(session, caller, record)?;
+        destroy::tell(session, old)?;
     }
-    let row = version::answer(session, new_id)?;
+    let row = version::answer(session, new.id)?;
     Ok(Answer::One(Composite { row, secret: None }))
 }
 
 /// Locks the name of `named` and gives its current version, if that is still `named` itself.
-fn lock_current(session: &Session, caller: &Caller, named: &Version) -> Result<Version> {
-    version::lock_name(session, caller, named, Permission::Write)?;
-    // What was found before the lock may be history by now.
-    let found = version::by_id(session, named.id)?.ok_or_else(Error::no_such_secret)?;
-    let named = Version::read(&found)?;
+pub(super) fn lock_current(session: &Session, caller: &Caller, named: &Version) -> Result<Version> {
+    let named = version::lock(session, caller, named, Permission::Write)?;
     if named.deleted {
         return Err(Error::no_such_secret());
     }
@@ -133,26 +156,4 @@ fn supersede(session: &Session, old: Uuid, grace: i64) -> Result<()> {
         session.run(&SUPERSEDE, &[id, Param::Interval(grace)])?;
     }
     Ok(())
-}
-
-/// Tells of a version that was destroyed with its rotation.
-fn destroyed(session: &Session, caller: &Caller, old: &Version, administrator: bool) -> Result<()> {
-    let mut record = Record::new("secret.destroyed");
-    record.project_id = Some(old.project_id.clone());
-    record.secret_id = Some(old.id);
-    record.name = Some(old.name.clone());
-    record.version = Some(old.number);
-    let record = record.by_administrator(administrator);
-    crate::audit::record::write(session, caller, record)?;
-    event::emit(
-        session,
-        &Event {
-            kind: "secret.destroyed",
-            project_id: &old.project_id,
-            secret_id: old.id,
-            name: &old.name,
-            chain_id: old.chain_id,
-            data: json!({"version": old.number}),
-        },
-    )
 }

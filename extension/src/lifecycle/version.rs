@@ -2,8 +2,11 @@
 
 use crate::access::identity::Caller;
 use crate::access::rights::{Permission, Rights};
+use crate::audit::record::Record;
 use crate::backend::session::{Param, Row, Rows, Session, Statement};
 use crate::error::{Error, Result};
+use crate::outbox::event::Event;
+use serde_json::Value;
 use uuid::Uuid;
 
 /// A row of control_plane.versions, without its value.
@@ -48,6 +51,28 @@ impl Version {
                 _ => return Err(missing()),
             },
         })
+    }
+
+    /// A record that `action` happened to it.
+    pub(crate) fn record(&self, action: &'static str) -> Record {
+        let mut record = Record::new(action);
+        record.project_id = Some(self.project_id.clone());
+        record.secret_id = Some(self.id);
+        record.name = Some(self.name.clone());
+        record.version = Some(self.number);
+        record
+    }
+
+    /// An event that tells of it.
+    pub(crate) fn event(&self, kind: &'static str, data: Value) -> Event<'_> {
+        Event {
+            kind,
+            project_id: &self.project_id,
+            secret_id: self.id,
+            name: &self.name,
+            chain_id: self.chain_id,
+            data,
+        }
     }
 }
 
@@ -179,6 +204,40 @@ pub(crate) fn lock_name(
         return Err(Error::no_such_secret());
     }
     Rights::of(session, caller, Some(project))?.require_on_secret(permission)
+}
+
+/// Locks the name of `found` and gives what that version is now.
+pub(crate) fn lock(
+    session: &Session,
+    caller: &Caller,
+    found: &Version,
+    permission: Permission,
+) -> Result<Version> {
+    lock_name(session, caller, found, permission)?;
+    let now = by_id(session, found.id)?.ok_or_else(Error::no_such_secret)?;
+    Version::read(&now)
+}
+
+static LATEST: Statement = Statement::new(
+    c"SELECT v.* FROM control_plane.versions AS v WHERE v.chain_id = $1 AND v.active",
+);
+
+/// The version of a secret, deleted or not, that is or was current.
+pub(crate) fn latest(session: &Session, chain: Uuid) -> Result<Version> {
+    let row = session.run(&LATEST, &[Param::Uuid(Some(chain))])?.first();
+    Version::read(&row.ok_or_else(Error::no_such_secret)?)
+}
+
+static LOCK_ALL: Statement =
+    Statement::new(c"SELECT FROM control_plane.secrets AS s WHERE s.chain_id = $1 FOR UPDATE");
+
+/// Locks all versions of a secret, behind its name, for who is about to change its consumers, and
+/// answers how many there are. Who stores usage holds a version first and then its consumers, and
+/// leaves alone what is locked: in the other order the two would wait for each other.
+pub(crate) fn lock_all(session: &Session, chain: Uuid) -> Result<u64> {
+    Ok(session
+        .run(&LOCK_ALL, &[Param::Uuid(Some(chain))])?
+        .affected())
 }
 
 static NEXT: Statement = Statement::new(

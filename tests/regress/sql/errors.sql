@@ -15,6 +15,28 @@ SELECT control_plane.get_secret_by_name('shop', 'db', service => repeat('x', 51)
 SELECT control_plane.rotate_secret(control_plane.secret_id('shop', 'db'), 'value', grace => '-1 second');
 SELECT control_plane.rotate_secret(control_plane.secret_id('shop', 'db'), 'value', grace => '11 years');
 SELECT control_plane.rotate_secret(control_plane.secret_id('shop', 'db'));
+SELECT control_plane.rollback_secret(control_plane.secret_id('shop', 'db'), 1);
+SELECT control_plane.rollback_secret(control_plane.secret_id('shop', 'db'), 2);
+SELECT control_plane.rollback_secret(control_plane.secret_id('shop', 'db'), NULL);
+SELECT control_plane.extend_grace(control_plane.secret_id('shop', 'db'), '1 hour');
+SELECT control_plane.extend_grace(control_plane.secret_id('shop', 'db'), '0');
+SELECT control_plane.extend_grace(control_plane.secret_id('shop', 'db'), '11 years');
+SELECT control_plane.extend_grace(control_plane.secret_id('shop', 'db'), NULL);
+SELECT control_plane.end_grace(control_plane.secret_id('shop', 'db'));
+SELECT control_plane.restore_secret(control_plane.secret_id('shop', 'db'));
+SELECT control_plane.purge_secret(control_plane.secret_id('shop', 'db'));
+SELECT control_plane.purge_secret('00000000-0000-7000-8000-000000000000');
+SELECT control_plane.list_secrets('shop', 'gone');
+SELECT control_plane.unregister_consumer(control_plane.secret_id('shop', 'db'), 'worker');
+SELECT control_plane.secret_id('shop', 'db') AS first_id \gset
+SELECT version FROM control_plane.rotate_secret(:'first_id', 'value', grace => '0');
+SELECT control_plane.rollback_secret(control_plane.secret_id('shop', 'db'), 1);
+SELECT control_plane.rollback_secret(:'first_id', 1);
+SELECT control_plane.extend_grace(:'first_id', '1 hour');
+SELECT control_plane.end_grace(:'first_id');
+SELECT state FROM control_plane.delete_secret(:'first_id');
+SELECT control_plane.create_secret('shop', 'db', 'value') IS NOT NULL AS made;
+SELECT control_plane.restore_secret(:'first_id');
 SELECT control_plane.create_endpoint('shop', 'ftp://127.0.0.1/');
 SELECT control_plane.create_endpoint('shop', 'https://user:password@127.0.0.1/');
 SELECT control_plane.create_endpoint('shop', 'https://127.0.0.1/', event_types => '{}');
