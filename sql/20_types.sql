@@ -214,7 +214,7 @@ CREATE TYPE control_plane.verify_failure AS (
 
 -- What verify_audit() found. problem is changed, removed, inserted or reordered, with the record (and its
 -- number in the chain) that is the first of its kind; or cut or rewritten, where the chain is not what the
--- signed head says; or unverifiable. unchained counts the records of the last moment, which no link
+-- signed head says, or ends before a number that was asked for; or unverifiable. unchained counts the records of the last moment, which no link
 -- covers yet.
 CREATE TYPE control_plane.audit_verdict AS (
     intact boolean,

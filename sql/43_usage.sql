@@ -70,6 +70,8 @@ BEGIN
             WHERE d.secret_id = used.secret_id AND d.service = used.service;
         EXCEPTION
             WHEN lock_not_available OR deadlock_detected OR foreign_key_violation THEN
+                -- Somebody holds what may be thousands of these: the rest of the round waits no more.
+                PERFORM set_config('lock_timeout', '1ms', true);
                 INSERT INTO control_plane.usage_deferred AS d (secret_id, service, used_at, verified_at)
                 VALUES (used.secret_id, used.service, used.used_at, used.verified_at)
                 ON CONFLICT (secret_id, service) DO UPDATE SET

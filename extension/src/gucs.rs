@@ -81,7 +81,7 @@ pub(crate) fn register() {
     GucRegistry::define_bool_guc(
         c"pg_secrets.workers",
         c"Whether the background workers of pg_secrets run that act by themselves.",
-        c"Off for a physical copy of a server, so that it sends nothing in the original's name. The worker that writes the audit runs all the same: without it nothing can be read.",
+        c"Off for a physical copy of a server, so that it sends nothing in the original's name. The workers of the audit run all the same: without them nothing can be read, and nothing is chained.",
         &WORKERS,
         GucContext::Postmaster,
         GucFlags::default(),

@@ -300,3 +300,27 @@ async fn a_head_over_rest_is_the_head_of_sql_and_for_auditors_of_everything() ->
         .expect(401)?;
     Ok(())
 }
+
+#[tokio::test]
+async fn without_a_key_nothing_is_said_of_what_was_signed() -> Proof {
+    let (mut cluster, sql) = server("pg_secrets.audit_head_interval = '1s'").await?;
+    eventually("a stored head", || async {
+        let stored: i64 = sql
+            .one("SELECT count(*) FROM control_plane.audit_heads", &[])
+            .await
+            .ok()?;
+        (stored > 0).then_some(())
+    })
+    .await;
+    drop(sql);
+    cluster.stop();
+    cluster.give_key(Key::None);
+    cluster.resume();
+    let sql = cluster.sql().await?;
+    let refused = sql
+        .refused("SELECT control_plane.verify_audit()", &[])
+        .await;
+    assert_eq!(refused.state, "PT503", "{refused:?}");
+    assert!(refused.message.contains("has no key"), "{refused:?}");
+    Ok(())
+}

@@ -266,6 +266,25 @@ async fn nothing_that_hangs_on_the_table_keeps_a_record_from_it() -> Proof {
 }
 
 #[tokio::test]
+async fn what_a_database_has_for_whoever_connects_does_not_reach_the_workers() -> Proof {
+    let (_cluster, sql, id) = start("").await?;
+    let worker = auditor(&sql).await;
+    sql.run(&format!(
+        "CREATE ROLE nobody; ALTER DATABASE postgres SET role = 'nobody';
+         SELECT pg_terminate_backend({worker})"
+    ))
+    .await?;
+    eventually("another audit worker", || async {
+        let statement = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_secrets auditor' AND pid <> $1";
+        sql.one::<i32>(statement, &[&worker]).await.ok()
+    })
+    .await;
+    sql.rows("SELECT control_plane.get_secret($1)", &[&id])
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn without_the_extension_nothing_is_started_over_and_over() -> Proof {
     let (cluster, sql, _) = start("log_min_messages = debug1").await?;
     auditor(&sql).await;

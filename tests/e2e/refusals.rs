@@ -91,6 +91,39 @@ async fn tokens_from_more_places_than_are_told_apart_are_counted_all_the_same() 
     Ok(())
 }
 
+#[tokio::test]
+async fn what_could_not_be_recorded_of_wrong_tokens_is_not_lost() -> Proof {
+    let app = TestApp::start(SETTINGS).await;
+    let sql = app.sql().await?;
+    let trusted = app.cluster.connect(COMPANION_LOGIN, "postgres").await?;
+    let locker = app.cluster.sql().await?;
+    locker
+        .run("BEGIN; LOCK TABLE control_plane.audit_unchained IN SHARE ROW EXCLUSIVE MODE")
+        .await?;
+    for _ in 0..50 {
+        trusted
+            .refused("SELECT control_plane.authenticate('pgs_wrong')", &[])
+            .await;
+    }
+    eventually("a try that fails", || async {
+        let log = app.cluster.log();
+        log.contains("recording rejected tokens: canceling statement")
+            .then_some(())
+    })
+    .await;
+    locker.run("ROLLBACK").await?;
+    eventually("the record", || async {
+        let statement = "SELECT coalesce(sum((detail->>'attempts')::bigint), 0)::bigint
+             FROM control_plane.audit_logs WHERE action = 'token.rejected'";
+        let attempts: i64 = sql.one(statement, &[]).await.ok()?;
+        (attempts == 50).then_some(())
+    })
+    .await;
+    let log = app.cluster.log();
+    assert!(log.contains("recording rejected tokens: works again"));
+    Ok(())
+}
+
 async fn refused_reads(session: &Session, count: usize) {
     for _ in 0..count {
         let refused = session
@@ -148,6 +181,26 @@ async fn an_actor_who_is_refused_too_often_is_told_of_once() -> Proof {
         .await?;
     assert_eq!(alarms, ["snoop", "clumsy"]);
     assert!(app.cluster.log().contains("\"snoop\" was refused"));
+    // What is refused and is no read counts for nothing here, as in denied_reads().
+    for _ in 0..6 {
+        let refused = sql
+            .refused("DELETE FROM control_plane.audit_logs", &[])
+            .await;
+        assert_eq!(refused.state, "PT403");
+    }
+    sql.refused(
+        "SELECT control_plane.get_secret_by_name('p', 'nowhere')",
+        &[],
+    )
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let alarms: i64 = sql
+        .one(
+            "SELECT count(*) FROM control_plane.audit_logs WHERE action = 'audit.denied'",
+            &[],
+        )
+        .await?;
+    assert_eq!(alarms, 2);
     Ok(())
 }
 

@@ -236,3 +236,30 @@ async fn a_record_that_cannot_be_written_fails_its_own_read_and_no_other() -> Pr
         .await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_of_many_values_never_wait_for_each_others_places() -> Proof {
+    let (cluster, sql, _) = start("fsync = off").await?;
+    sql.run(
+        "SELECT control_plane.create_secret('many', 'n' || i, 'a value') FROM generate_series(1, 64) AS i",
+    )
+    .await?;
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let session = cluster.sql().await?;
+        readers.spawn(async move {
+            for _ in 0..20 {
+                session
+                    .rows("SELECT name FROM control_plane.get_secrets('many')", &[])
+                    .await?;
+            }
+            Ok::<(), pg_secrets_tests::SqlError>(())
+        });
+    }
+    for read in readers.join_all().await {
+        read?;
+    }
+    let expected = 40 * 20 * 64;
+    assert_eq!(count(&sql, "secret.accessed", "success").await?, expected);
+    Ok(())
+}

@@ -53,7 +53,7 @@ pub(crate) struct Page {
     records: Vec<Record>,
     /// Where the next page begins; `None` behind the last.
     next_cursor: Option<Uuid>,
-    /// For the same project and time; with the first page alone.
+    /// For the same project and `since`; with the first page alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     denied: Option<Vec<DeniedActor>>,
 }

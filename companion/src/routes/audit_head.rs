@@ -19,7 +19,8 @@ pub(crate) struct Head {
     head: String,
 }
 
-/// 200 with the head, or 403.
+/// 200 with the head, 403 without `audit` on every project, 404 where nothing is chained yet, or 503 where no
+/// key can sign.
 pub(crate) async fn handle(
     caller: Caller,
     State(state): State<AppState>,

@@ -54,47 +54,84 @@ pub(crate) fn count(request: &Request) {
         .or_else(client::address)
         .map_or(0, to_number);
     let now = id::now();
-    let mut rejected = REJECTED.exclusive();
-    let last = KINDS - 1;
-    let place = rejected.0[..last]
-        .iter()
-        .position(|tries| tries.number == 0 || (tries.login, tries.address) == (login, address));
-    let tries = &mut rejected.0[place.unwrap_or(last)];
-    if tries.number == 0 {
-        let (login, address) = place.map_or((0, 0), |_| (login, address));
-        *tries = Tries {
-            login,
-            address,
-            first_at: now,
-            ..Tries::default()
-        };
-    }
-    tries.number = tries.number.saturating_add(1);
-    tries.last_at = now;
+    REJECTED.exclusive().add(Tries {
+        login,
+        address,
+        number: 1,
+        first_at: now,
+        last_at: now,
+    });
 }
 
-/// Records what was counted since the last time: one record for each login and address.
-pub(crate) fn record(session: &Session) -> Result<()> {
-    if REJECTED.share().0.iter().all(|tries| tries.number == 0) {
-        return Ok(());
-    }
-    let counted = std::mem::take(&mut *REJECTED.exclusive());
-    for tries in counted.0.iter().filter(|tries| tries.number > 0) {
-        let mut caller = Caller::worker();
-        if let Some(login) = identity::role_name(pg_sys::Oid::from(tries.login)) {
-            caller.actor.clone_from(&login);
-            caller.login = login;
+impl Rejected {
+    /// Adds tries to those of the same login and address; where there is no place for these, to those of all
+    /// others.
+    fn add(&mut self, more: Tries) {
+        let last = KINDS - 1;
+        let same = |tries: &Tries| (tries.login, tries.address) == (more.login, more.address);
+        let place = self.0[..last]
+            .iter()
+            .position(|tries| tries.number == 0 || same(tries));
+        let tries = &mut self.0[place.unwrap_or(last)];
+        if tries.number == 0 {
+            let (login, address) = place.map_or((0, 0), |_| (more.login, more.address));
+            *tries = Tries {
+                login,
+                address,
+                ..more
+            };
+        } else {
+            tries.number = tries.number.saturating_add(more.number);
+            tries.first_at = tries.first_at.min(more.first_at);
+            tries.last_at = tries.last_at.max(more.last_at);
         }
-        caller.request.client_address = from_number(tries.address).map(|a| a.to_string());
-        let mut rejected = Record::new("token.rejected");
-        rejected.outcome = "denied";
-        rejected.detail = Some(json!({
-            "attempts": tries.number,
-            "seconds": (tries.last_at - tries.first_at) / 1_000_000,
-        }));
-        record::write(session, &caller, rejected)?;
     }
-    Ok(())
+}
+
+/// What was counted until it was taken.
+pub(crate) struct Counted(Rejected);
+
+/// Takes what was counted since the last time.
+pub(crate) fn take() -> Counted {
+    Counted(std::mem::take(&mut *REJECTED.exclusive()))
+}
+
+impl Counted {
+    fn tries(&self) -> impl Iterator<Item = &Tries> {
+        self.0.0.iter().filter(|tries| tries.number > 0)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tries().next().is_none()
+    }
+
+    /// Records it: one record for each login and address.
+    pub(crate) fn record(&self, session: &Session) -> Result<()> {
+        for tries in self.tries() {
+            let mut caller = Caller::worker();
+            if let Some(login) = identity::role_name(pg_sys::Oid::from(tries.login)) {
+                caller.actor.clone_from(&login);
+                caller.login = login;
+            }
+            caller.request.client_address = from_number(tries.address).map(|a| a.to_string());
+            let mut rejected = Record::new("token.rejected");
+            rejected.outcome = "denied";
+            rejected.detail = Some(json!({
+                "attempts": tries.number,
+                "seconds": (tries.last_at - tries.first_at) / 1_000_000,
+            }));
+            record::write(session, &caller, rejected)?;
+        }
+        Ok(())
+    }
+
+    /// Counts it once more, where it could not be recorded.
+    pub(crate) fn give_back(&self) {
+        let mut rejected = REJECTED.exclusive();
+        for tries in self.tries() {
+            rejected.add(*tries);
+        }
+    }
 }
 
 fn to_number(address: IpAddr) -> u128 {

@@ -110,6 +110,15 @@ impl Rights {
         Ok(rights)
     }
 
+    /// Refuses who may not read the audit of every project, and of what belongs to none.
+    pub(crate) fn require_audit_of_everything(session: &Session, caller: &Caller) -> Result<()> {
+        Self::of(session, caller, None)?
+            .require(Permission::Audit)
+            .map_err(|error| {
+                error.with_hint("It is needed on every project, which an administrator can give with control_plane.grant_project().")
+            })
+    }
+
     fn read(rows: Rows<'_>) -> Result<Self> {
         let mut grants = Vec::new();
         for row in rows.iter() {

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::gucs;
 use crate::workers::{process, wake};
 use pgrx::{PgLogLevel, pg_guard, pg_sys};
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
@@ -79,8 +80,8 @@ struct State {
     rejected: Instant,
     swept: Instant,
     begun: Instant,
-    /// What failed last, so that the log says it once.
-    failed: Option<String>,
+    /// Why each task that fails now does so, so that the log says it once.
+    failing: HashMap<&'static str, String>,
 }
 
 impl State {
@@ -91,7 +92,7 @@ impl State {
             rejected: now,
             swept: now,
             begun: now,
-            failed: None,
+            failing: HashMap::new(),
         }
     }
 
@@ -106,14 +107,20 @@ impl State {
         }
         if self.rejected.elapsed() >= gucs::maintenance_interval() {
             self.rejected = Instant::now();
-            self.task("recording rejected tokens", |_, session| {
-                rejected_tokens::record(session)
-            });
+            self.record_rejected_tokens();
         }
         if gucs::workers() {
             self.act();
         }
         again
+    }
+
+    fn record_rejected_tokens(&mut self) {
+        let counted = rejected_tokens::take();
+        let record = |_: &mut Self, session: &Session| counted.record(session);
+        if !counted.is_empty() && self.task("recording rejected tokens", record).is_none() {
+            counted.give_back();
+        }
     }
 
     /// Does what is seen outside, and what cannot be undone: not in the copy of a server.
@@ -141,7 +148,7 @@ impl State {
     /// reads, and nothing here: what is lost with a failover is worked out anew.
     fn task<T>(
         &mut self,
-        what: &str,
+        what: &'static str,
         work: impl FnOnce(&mut Self, &Session) -> Result<T>,
     ) -> Option<T> {
         self.commit(what, c"local", work)
@@ -150,7 +157,7 @@ impl State {
     /// The same for what is worked out anew after a crash too: its commit need not wait for the disk.
     fn recomputable<T>(
         &mut self,
-        what: &str,
+        what: &'static str,
         work: impl FnOnce(&mut Self, &Session) -> Result<T>,
     ) -> Option<T> {
         self.commit(what, c"off", work)
@@ -158,7 +165,7 @@ impl State {
 
     fn commit<T>(
         &mut self,
-        what: &str,
+        what: &'static str,
         synchronous_commit: &CStr,
         work: impl FnOnce(&mut Self, &Session) -> Result<T>,
     ) -> Option<T> {
@@ -166,12 +173,19 @@ impl State {
         let done = attempt(|| process::as_owner(|| Session::with(|session| work(self, session))));
         process::check_for_interrupts();
         match done {
-            Ok(done) => Some(done),
+            Ok(done) => {
+                if self.failing.remove(what).is_some() {
+                    raise::log(PgLogLevel::LOG, &format!("pg_secrets: {what}: works again"));
+                }
+                Some(done)
+            }
             Err(reason) => {
-                let failed = format!("{what}: {reason}");
-                if self.failed.as_ref() != Some(&failed) {
-                    raise::log(PgLogLevel::WARNING, &format!("pg_secrets: {failed}"));
-                    self.failed = Some(failed);
+                if self.failing.get(what) != Some(&reason) {
+                    raise::log(
+                        PgLogLevel::WARNING,
+                        &format!("pg_secrets: {what}: {reason}"),
+                    );
+                    self.failing.insert(what, reason);
                 }
                 None
             }

@@ -103,11 +103,11 @@ pub(super) fn before(session: &Session, segment: Uuid, first: i64) -> Result<Pos
     Ok(found.unwrap_or(Position::BEGINNING))
 }
 
-/// What is not chained yet, in the order of its making: of reads what is settled, of changes what is
+/// What is not chained yet, within a batch in the order of its making: of reads what is settled, of changes what is
 /// visible. Subqueries with OFFSET and LIMIT stay lookups by index, whatever the planner thinks of the size of
 /// the tables.
 static WAITING: Statement = Statement::new(
-    c"SELECT w.id, w.digest, w.arrival FROM ((SELECT d.id, d.digest, d.arrival FROM control_plane.audit_digests AS d WHERE d.arrival > $1 AND d.arrival <= $2 AND (SELECT true FROM control_plane.audit_chain AS c WHERE c.record_id = d.id LIMIT 1) IS NULL ORDER BY d.arrival LIMIT $3) UNION ALL (SELECT d.id, d.digest, d.arrival FROM (SELECT u.record_id FROM control_plane.audit_unchained AS u ORDER BY u.record_id LIMIT $3) AS u CROSS JOIN LATERAL (SELECT d.id, d.digest, d.arrival FROM control_plane.audit_digests AS d WHERE d.id = u.record_id OFFSET 0) AS d)) AS w ORDER BY w.id",
+    c"SELECT w.id, w.digest, w.arrival FROM ((SELECT d.id, d.digest, d.arrival FROM control_plane.audit_digests AS d WHERE d.arrival > $1 AND d.arrival <= $2 AND (SELECT true FROM control_plane.audit_chain AS c WHERE c.record_id = d.id LIMIT 1) IS NULL ORDER BY d.arrival LIMIT $3) UNION ALL (SELECT d.id, d.digest, d.arrival FROM (SELECT u.record_id FROM control_plane.audit_unchained AS u ORDER BY u.record_id) AS u CROSS JOIN LATERAL (SELECT d.id, d.digest, d.arrival FROM control_plane.audit_digests AS d WHERE d.id = u.record_id OFFSET 0) AS d LIMIT $3)) AS w ORDER BY w.id",
 );
 
 static APPEND: Statement = Statement::new(

@@ -26,11 +26,11 @@ const MOST_ACTORS: usize = 1000;
 pub(super) struct Told(HashMap<String, Instant>);
 
 static ACTORS: Statement = Statement::new(
-    c"SELECT DISTINCT a.actor FROM control_plane.audit_logs AS a WHERE a.arrival > $1 AND a.arrival <= $2 AND a.outcome = 'denied' LIMIT 1000",
+    c"SELECT DISTINCT a.actor FROM control_plane.audit_logs AS a WHERE a.arrival > $1 AND a.arrival <= $2 AND a.action = 'secret.access_denied' LIMIT 1000",
 );
 
 static LATEST: Statement = Statement::new(
-    c"SELECT d.project_id, EXISTS (SELECT FROM control_plane.secret_names AS n WHERE n.project_id = d.project_id) FROM (SELECT a.project_id, a.at FROM control_plane.audit_logs AS a WHERE a.actor = $1 AND a.outcome = 'denied' ORDER BY a.id DESC LIMIT $2) AS d WHERE d.at > pg_catalog.clock_timestamp() - $3",
+    c"SELECT d.project_id, EXISTS (SELECT FROM control_plane.secret_names AS n WHERE n.project_id = d.project_id) FROM (SELECT a.project_id, a.at FROM control_plane.audit_logs AS a WHERE a.actor = $1 AND a.outcome = 'denied' AND a.action = 'secret.access_denied' ORDER BY a.id DESC LIMIT $2) AS d WHERE d.at > pg_catalog.clock_timestamp() - $3",
 );
 
 /// Looks at the actors of new refusals.

@@ -2,11 +2,12 @@
 //! one elsewhere can tell later whether the audit up to there is still what it was.
 
 use crate::access::identity::Caller;
-use crate::access::rights::{Permission, Rights};
+use crate::access::rights::Rights;
 use crate::audit::chain::{self, Position};
 use crate::backend::answer::Answer;
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
+use crate::backend::timestamp;
 use crate::error::{Error, Result};
 use crate::keys::keyring;
 use base64::Engine;
@@ -44,7 +45,7 @@ pub(crate) fn export_audit_head<'s>(
     caller: &Caller,
     _arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
-    Rights::of(session, caller, None)?.require(Permission::Audit)?;
+    Rights::require_audit_of_everything(session, caller)?;
     let position = chain::last(session)?;
     if position == Position::BEGINNING {
         return Err(Error::not_found("nothing is chained yet")
@@ -54,20 +55,16 @@ pub(crate) fn export_audit_head<'s>(
     Ok(Answer::Text(Zeroizing::new(signed)))
 }
 
-static NOW: Statement = Statement::new(
-    c"SELECT pg_catalog.to_char(pg_catalog.clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
-);
-
 /// Signs a position, as a cleartext signed message (RFC 9580, section 7).
 pub(super) fn sign(session: &Session, kind: Kind, position: Position) -> Result<String> {
-    let now = session.run(&NOW, &[])?.first().and_then(|row| row.text(0));
+    let now = timestamp::now(session)?;
     let text = format!(
         "{}\nsegment: {}\nseq: {}\nhash: {}\nat: {}\n",
         kind.title(),
         position.segment,
         position.seq,
         hex(&position.hash),
-        now.unwrap_or_default(),
+        now,
     );
     let held = keyring::require()?;
     held.keyring().sign_text(&text).map_err(|error| {

@@ -183,18 +183,18 @@ impl Scope {
         let versions = match (secret, found) {
             (None, _) => None,
             (Some(id), None) => Some(vec![id]),
-            (Some(_), Some(found)) => Some(chain(session, found.chain_id)?),
+            (Some(_), Some(found)) => Some(versions_of(session, found.chain_id)?),
         };
         Ok(Self { project, versions })
     }
 }
 
-static CHAIN: Statement =
+static VERSIONS: Statement =
     Statement::new(c"SELECT s.id FROM control_plane.secrets AS s WHERE s.chain_id = $1");
 
 /// The ids of all versions of a secret.
-fn chain(session: &Session, chain_id: Uuid) -> Result<Vec<Uuid>> {
-    let rows = session.run(&CHAIN, &[Param::Uuid(Some(chain_id))])?;
+fn versions_of(session: &Session, chain_id: Uuid) -> Result<Vec<Uuid>> {
+    let rows = session.run(&VERSIONS, &[Param::Uuid(Some(chain_id))])?;
     Ok(rows.iter().filter_map(|row| row.uuid(0)).collect())
 }
 

@@ -65,10 +65,14 @@ fn sweep_segment(session: &Session, segment: Uuid, retention: i64) -> Result<boo
         Some(checkpoint) => checkpoint,
         None => chain::before(session, segment, first)?,
     };
+    if let Some(finding) = &checkpoints.finding {
+        return Err(Error::unprocessable(format!(
+            "retention stops at records that cannot be checked: {}",
+            finding.explanation
+        )));
+    }
     let mut covered = Covered::default();
-    if checkpoints.finding.is_some()
-        || walk::walk(session, segment, before, last, &mut covered)?.is_some()
-    {
+    if walk::walk(session, segment, before, last, &mut covered)?.is_some() {
         return Err(Error::unprocessable(
             "retention stops at records that are not what was chained: control_plane.verify_audit() names the first",
         ));

@@ -6,6 +6,7 @@ use crate::audit::head::{self, Kind};
 use crate::audit::verify::Finding;
 use crate::backend::session::{Session, Statement};
 use crate::error::Result;
+use crate::keys::keyring;
 use uuid::Uuid;
 
 /// Signed checkpoints, the last of each segment.
@@ -29,6 +30,8 @@ impl Checkpoints {
         for row in session.run(&CHECKPOINTS, &[])?.iter() {
             let position = Position::read(&row)?;
             let signed = row.text(3).unwrap_or_default();
+            // Without any key nothing is said of the audit, good or bad.
+            keyring::require()?;
             if head::read(Kind::Checkpoint, &signed).ok() != Some(position) {
                 read.finding = Some(Finding::of_link(
                     "unverifiable",
@@ -146,6 +149,7 @@ fn stored_heads(session: &Session) -> Result<Vec<StoredHead>> {
 impl StoredHead {
     /// One that was signed by a key that this server no longer has says nothing.
     fn compare(&self, session: &Session, checkpoints: &Checkpoints) -> Result<Option<Finding>> {
+        keyring::require()?;
         let Ok(signed) = head::read(Kind::Head, &self.signed) else {
             return Ok(None);
         };

@@ -1,14 +1,14 @@
 //! verify_audit: whether the audit is what was chained, and what its signed heads say.
 
 use crate::access::identity::Caller;
-use crate::access::rights::{Permission, Rights};
+use crate::access::rights::Rights;
 use crate::audit::chain::{self, Position};
 use crate::audit::head;
 use crate::audit::signed::{self, Checkpoints};
 use crate::audit::walk::{self, Link};
 use crate::backend::answer::{Answer, Composite};
 use crate::backend::arguments::Arguments;
-use crate::backend::session::{Param, Session, Statement};
+use crate::backend::session::{Param, Row, Session, Statement};
 use crate::error::{Error, Result};
 use uuid::Uuid;
 
@@ -87,7 +87,7 @@ pub(crate) fn verify_audit<'s>(
     {
         return Err(Error::bad_input("from_seq is behind to_seq"));
     }
-    Rights::of(session, caller, None)?.require(Permission::Audit)?;
+    Rights::require_audit_of_everything(session, caller)?;
     let given = given.map(|text| head::read_kept(&text)).transpose()?;
     loop {
         let checkpoints = Checkpoints::read(session)?;
@@ -152,7 +152,7 @@ static SEGMENTS: Statement = Statement::new(
 );
 
 fn segments(session: &Session) -> Result<Vec<Segment>> {
-    let read = |row: crate::backend::session::Row<'_>| {
+    let read = |row: Row<'_>| {
         Some(Segment {
             id: row.uuid(0)?,
             first: row.bigint(1)?,

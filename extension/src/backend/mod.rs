@@ -10,4 +10,5 @@ pub(crate) mod owner;
 pub(crate) mod planner;
 pub(crate) mod raise;
 pub(crate) mod session;
+pub(crate) mod timestamp;
 pub(crate) mod transaction;

@@ -22,22 +22,13 @@ pub(crate) fn register_consumer<'s>(
     caller: &Caller,
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
-    let any_id = arguments.required_uuid(0, "secret_id")?;
-    let service = arguments.required_text(1, "service")?;
-    check_service(&service)?;
-    let permitted = version::permitted(session, caller, any_id, Permission::Manage)?;
-    let (named, rights) = (permitted.version, permitted.rights);
-    if version::lock(session, caller, &named, Permission::Manage)?.deleted {
-        return Err(Error::no_such_secret());
-    }
-
-    let record = record("consumer.registered", &named, &service);
-    let _declared = changes::declare(caller, record.by_administrator(rights.is_administrator()));
+    let asked = Asked::of(session, caller, arguments)?;
+    let _declared = changes::declare(caller, asked.record("consumer.registered"));
     session.run(
         &REGISTER,
         &[
-            Param::Uuid(Some(named.chain_id)),
-            Param::Text(Some(&service)),
+            Param::Uuid(Some(asked.secret.chain_id)),
+            Param::Text(Some(&asked.service)),
         ],
     )?;
     Ok(Answer::Void)
@@ -54,21 +45,12 @@ pub(crate) fn unregister_consumer<'s>(
     caller: &Caller,
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
-    let any_id = arguments.required_uuid(0, "secret_id")?;
-    let service = arguments.required_text(1, "service")?;
-    check_service(&service)?;
-    let permitted = version::permitted(session, caller, any_id, Permission::Manage)?;
-    let (named, rights) = (permitted.version, permitted.rights);
-    if version::lock(session, caller, &named, Permission::Manage)?.deleted {
-        return Err(Error::no_such_secret());
-    }
-    version::lock_all(session, named.chain_id)?;
-
-    let record = record("consumer.unregistered", &named, &service);
-    let _declared = changes::declare(caller, record.by_administrator(rights.is_administrator()));
+    let asked = Asked::of(session, caller, arguments)?;
+    version::lock_all(session, asked.secret.chain_id)?;
+    let _declared = changes::declare(caller, asked.record("consumer.unregistered"));
     let params = [
-        Param::Uuid(Some(named.chain_id)),
-        Param::Text(Some(&service)),
+        Param::Uuid(Some(asked.secret.chain_id)),
+        Param::Text(Some(&asked.service)),
     ];
     if session.run(&UNREGISTER, &params)?.affected() == 0 {
         return Err(Error::not_found("no such consumer"));
@@ -76,10 +58,36 @@ pub(crate) fn unregister_consumer<'s>(
     Ok(Answer::Void)
 }
 
-/// A record about a secret as a whole and one of its consumers.
-fn record(action: &'static str, named: &Version, service: &str) -> Record {
-    let mut record = named.record(action);
-    record.version = None;
-    record.service = Some(service.to_owned());
-    record
+/// A secret that is not deleted, whose name is locked, and a service.
+struct Asked {
+    secret: Version,
+    service: String,
+    administrator: bool,
+}
+
+impl Asked {
+    /// Reads the arguments of a caller who may manage.
+    fn of(session: &Session, caller: &Caller, arguments: &Arguments<'_>) -> Result<Self> {
+        let any_id = arguments.required_uuid(0, "secret_id")?;
+        let service = arguments.required_text(1, "service")?;
+        check_service(&service)?;
+        let permitted = version::permitted(session, caller, any_id, Permission::Manage)?;
+        let secret = version::lock(session, caller, &permitted.version, Permission::Manage)?;
+        if secret.deleted {
+            return Err(Error::no_such_secret());
+        }
+        Ok(Self {
+            secret,
+            service,
+            administrator: permitted.rights.is_administrator(),
+        })
+    }
+
+    /// A record about the secret as a whole and this consumer.
+    fn record(&self, action: &'static str) -> Record {
+        let mut record = self.secret.record(action);
+        record.version = None;
+        record.service = Some(self.service.clone());
+        record.by_administrator(self.administrator)
+    }
 }

@@ -1,6 +1,7 @@
 //! Writing an event, in the transaction of the change that it tells of.
 
 use crate::backend::session::{Param, Session, Statement};
+use crate::backend::timestamp;
 use crate::error::Result;
 use crate::id;
 use crate::workers::wake;
@@ -62,10 +63,6 @@ pub(crate) fn emit_notice(
     Ok(())
 }
 
-static NOW: Statement = Statement::new(
-    c"SELECT pg_catalog.to_char(pg_catalog.clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
-);
-
 static INSERT: Statement = Statement::new(
     c"INSERT INTO control_plane.outbox (id, type, project_id, secret_id, name, body) VALUES ($1, $2, $3, $4, $5, $6)",
 );
@@ -113,7 +110,7 @@ fn write(
     data: Value,
 ) -> Result<Uuid> {
     let event_id = id::new()?;
-    let timestamp = session.run(&NOW, &[])?.first().and_then(|row| row.text(0));
+    let timestamp = timestamp::now(session)?;
     let body = json!({"type": kind, "timestamp": timestamp, "data": data}).to_string();
     session.run(
         &INSERT,
