@@ -4,8 +4,10 @@ use crate::access::identity::Caller;
 use crate::access::rights::ReadingService;
 use crate::audit::durable;
 use crate::audit::record::{Encoder, Record};
+use crate::backend::lock_waits;
 use crate::backend::session::Session;
 use crate::error::{Error, Result};
+use crate::gucs;
 use crate::lifecycle::version::{self, Version};
 use serde_json::json;
 use uuid::Uuid;
@@ -55,6 +57,7 @@ pub(crate) fn or_refused<T>(
     attempt: Attempt,
     read: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
+    lock_waits::limit(gucs::audit_timeout());
     read().map_err(|error| {
         if !error.is_refusal() {
             return error;
