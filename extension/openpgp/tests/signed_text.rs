@@ -181,7 +181,7 @@ fn each_message_that_proves_nothing_says_why() {
     assert_eq!(keyring.verify_text(&unescaped).unwrap().text, TEXT);
     assert_eq!(
         other.verify_text(&message),
-        Err(VerifyTextError::UnknownSigner)
+        Err(VerifyTextError::UnknownSigner(Some(_)))
     );
     let shown = format!("{keyring:?} {:?}", reason(&changed));
     assert!(!shown.contains("seq"), "{shown}");

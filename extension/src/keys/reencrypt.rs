@@ -9,6 +9,7 @@ use crate::access::identity::Caller;
 use crate::access::rights::Rights;
 use crate::audit::changes;
 use crate::audit::record::{self, Record};
+use crate::audit::renewal::{self, Renewed};
 use crate::backend::answer::Answer;
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Row, Session, Statement};
@@ -53,8 +54,8 @@ static LEFT: Statement = Statement::new(
     c"SELECT (SELECT count(*) FROM control_plane.versions AS v WHERE (v.key_fingerprint < $1 OR v.key_fingerprint > $1) AND v.state <> 'destroyed') + (SELECT count(*) FROM control_plane.endpoints AS e WHERE e.key_fingerprint <> $1)",
 );
 
-/// reencrypt_secrets: brings up to `batch` versions and signing secrets over to the primary key, and
-/// answers how many are left under others. What cannot be opened stays as it is, and counts as left;
+/// reencrypt_secrets: brings up to `batch` versions, signing secrets and signed heads of the audit over to
+/// the primary key, and answers how many are left under others. What cannot be opened stays as it is, and counts as left;
 /// verify_secrets names it.
 pub(crate) fn reencrypt_secrets<'s>(
     session: &'s Session,
@@ -81,12 +82,23 @@ pub(crate) fn reencrypt_secrets<'s>(
     };
     let moved_versions = move_over(session, &held, &versions, batch)?;
     let moved_endpoints = move_over(session, &held, &endpoints, batch - moved_versions)?;
-    if moved_versions + moved_endpoints > 0 {
+    let moved = moved_versions + moved_endpoints;
+    let heads = if moved < batch {
+        renewal::renew(session, batch - moved)?
+    } else {
+        // To look at all of them takes a while, and the next call does so.
+        Renewed {
+            renewed: 0,
+            left: 1,
+        }
+    };
+    if moved + heads.renewed > 0 {
         let mut record = Record::new("secrets.reencrypted");
         record.detail = Some(json!({
             "key_fingerprint": primary,
             "versions": moved_versions,
             "endpoints": moved_endpoints,
+            "audit_heads": heads.renewed,
         }));
         let record = record.by_administrator(rights.is_administrator());
         record::write(session, caller, record)?;
@@ -96,7 +108,7 @@ pub(crate) fn reencrypt_secrets<'s>(
         .first()
         .and_then(|row| row.bigint(0))
         .ok_or_else(|| Error::internal("no count"))?;
-    Ok(Answer::Bigint(left))
+    Ok(Answer::Bigint(left + heads.left))
 }
 
 /// Brings up to `batch` rows of a table over; answers how many.
