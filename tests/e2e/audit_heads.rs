@@ -332,7 +332,10 @@ async fn without_a_key_nothing_is_said_of_what_was_signed() -> Proof {
 async fn the_first_head_is_signed_without_waiting_for_a_whole_interval() -> Proof {
     let (cluster, sql) = server("pg_secrets.audit_head_interval = '1h'").await?;
     eventually("a head in the log", || async {
-        cluster.log().contains("pg_secrets audit head: segment").then_some(())
+        cluster
+            .log()
+            .contains("pg_secrets audit head: segment")
+            .then_some(())
     })
     .await;
     assert_eq!(stored(&sql).await?.len(), 1);

@@ -297,7 +297,10 @@ async fn a_change_of_keys_leaves_checkpoints_and_heads_that_the_new_key_vouches_
         sql.run("SELECT pg_reload_conf()").await?;
         eventually("the keys", || async {
             let said: String = sql
-                .one("SELECT fingerprint FROM control_plane.pgp_keys() WHERE \"primary\"", &[])
+                .one(
+                    "SELECT fingerprint FROM control_plane.pgp_keys() WHERE \"primary\"",
+                    &[],
+                )
                 .await
                 .ok()?;
             (primary.is_empty() || said != primary).then_some(())
@@ -324,12 +327,18 @@ async fn a_change_of_keys_leaves_checkpoints_and_heads_that_the_new_key_vouches_
     // Without that, the verdict names the key that is missed.
     let c = Key::generate("rfc9580");
     let new: String = sql
-        .one("SELECT fingerprint FROM control_plane.pgp_keys() WHERE \"primary\"", &[])
+        .one(
+            "SELECT fingerprint FROM control_plane.pgp_keys() WHERE \"primary\"",
+            &[],
+        )
         .await?;
     use_keys(c, &new).await?;
     let explanation: String = sql
         .one("SELECT explanation FROM control_plane.verify_audit()", &[])
         .await?;
-    assert!(explanation.contains("put it back behind the primary one"), "{explanation}");
+    assert!(
+        explanation.contains("put it back behind the primary one"),
+        "{explanation}"
+    );
     Ok(())
 }

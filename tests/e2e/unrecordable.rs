@@ -211,7 +211,8 @@ async fn what_a_worker_committed_and_did_not_live_to_tell_of_counts_as_not_relea
             .state
     });
     eventually("a worker that waits for the standby", || async {
-        let statement = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'";
+        let statement =
+            "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'";
         let waiting: i64 = sql.one(statement, &[&worker]).await.ok()?;
         (waiting == 1).then_some(())
     })
@@ -250,7 +251,10 @@ async fn what_was_recorded_of_a_read_of_many_that_fails_for_one_is_withdrawn() -
         .await;
     assert_eq!(refused.state, "PT503");
     let written = count(&sql, "secret.accessed", "success").await?;
-    assert_eq!(written, 70, "the first part was recorded before the second failed");
+    assert_eq!(
+        written, 70,
+        "the first part was recorded before the second failed"
+    );
     let (records, covered): (i64, i64) = eventually("the withdrawal", || async {
         let row = sql
             .rows(

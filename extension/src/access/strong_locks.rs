@@ -182,16 +182,9 @@ unsafe fn refuse_relation(relation: *mut pg_sys::RangeVar) {
         }
         let lock = pg_sys::NoLock as pg_sys::LOCKMODE;
         let flags = pg_sys::RVROption::RVR_MISSING_OK;
-        let named = pg_sys::RangeVarGetRelidExtended(
-            relation,
-            lock,
-            flags,
-            None,
-            std::ptr::null_mut(),
-        );
-        if named == pg_sys::InvalidOid
-            || pg_sys::get_rel_namespace(named) != schema
-            || owns(named)
+        let named =
+            pg_sys::RangeVarGetRelidExtended(relation, lock, flags, None, std::ptr::null_mut());
+        if named == pg_sys::InvalidOid || pg_sys::get_rel_namespace(named) != schema || owns(named)
         {
             return;
         }

@@ -117,8 +117,8 @@ pub(super) fn read_signed(kind: Kind, signed: &str) -> Result<Signed> {
         .keyring()
         .verify_text(signed)
         .map_err(|error| refused(error.to_string()))?;
-    let (position, at) = parse(kind, &verified.text)
-        .ok_or_else(|| refused("it says something else".to_owned()))?;
+    let (position, at) =
+        parse(kind, &verified.text).ok_or_else(|| refused("it says something else".to_owned()))?;
     Ok(Signed {
         position,
         at,

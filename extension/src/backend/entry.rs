@@ -4,11 +4,11 @@
 use crate::access::identity::Caller;
 use crate::backend::answer::Answer;
 use crate::backend::arguments::Arguments;
+use crate::backend::lock_waits;
 use crate::backend::owner::AsOwner;
 use crate::backend::raise::Report;
 use crate::backend::session::Session;
 use crate::error::{Error, Result};
-use crate::backend::lock_waits;
 use crate::{audit, preload};
 use pgrx::pg_sys::panic::{CaughtError, pgrx_extern_c_guard};
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
