@@ -7,6 +7,7 @@
 
 mod api;
 mod app;
+mod canaries;
 mod cluster;
 mod companion;
 mod failure;
@@ -16,9 +17,11 @@ mod places;
 mod search;
 mod session;
 mod sink;
+mod wire;
 
 pub use api::{Answer, Api};
 pub use app::{COMPANION_LOGIN, TestApp};
+pub use canaries::{Canaries, Finder, Leak};
 pub use cluster::{Cluster, Preload};
 pub use companion::Companion;
 pub use failure::{Failure, Proof};
@@ -28,6 +31,7 @@ pub use places::{companion_binary, extension_library, postgres_binary, repositor
 pub use search::{Needles, files_below};
 pub use session::{Arguments, Session, SqlError};
 pub use sink::{Received, Sink};
+pub use wire::Wire;
 
 use std::time::{Duration, Instant};
 
