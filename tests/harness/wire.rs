@@ -94,11 +94,17 @@ fn length_of(body: &[u8]) -> [u8; 4] {
 }
 
 fn terminated(texts: &[&str]) -> Vec<u8> {
-    texts.iter().flat_map(|text| [text.as_bytes(), b"\0"].concat()).collect()
+    texts
+        .iter()
+        .flat_map(|text| [text.as_bytes(), b"\0"].concat())
+        .collect()
 }
 
 fn arguments(values: &[&str]) -> Vec<u8> {
-    let mut written = u16::try_from(values.len()).unwrap_or(0).to_be_bytes().to_vec();
+    let mut written = u16::try_from(values.len())
+        .unwrap_or(0)
+        .to_be_bytes()
+        .to_vec();
     for value in values {
         written.extend_from_slice(&u32::try_from(value.len()).unwrap_or(0).to_be_bytes());
         written.extend_from_slice(value.as_bytes());

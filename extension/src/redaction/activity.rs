@@ -20,7 +20,7 @@ thread_local! {
     static DONE: Cell<pg_sys::TimestampTz> = const { Cell::new(0) };
 }
 
-/// Shows the client's statement with its literals masked. May raise where no memory is left.
+/// Shows the client's statement with its literals masked, or nothing of it where no memory is left.
 pub(super) fn mask() {
     if DONE.get() == sensitive::message() {
         return;
@@ -28,16 +28,17 @@ pub(super) fn mask() {
     // SAFETY: the statement is a C string or NULL; the copy is given back.
     unsafe {
         let text = pg_sys::debug_query_string;
-        if text.is_null() {
-            overwrite(MASKED.to_bytes());
-        } else {
+        if !text.is_null() {
             let most = usize::try_from(pg_sys::pgstat_track_activity_query_size).unwrap_or(0);
-            let copy = masked::copy(text, most, pg_sys::CurrentMemoryContext);
-            overwrite(CStr::from_ptr(copy).to_bytes());
-            pg_sys::pfree(copy.cast());
+            let copy = masked::try_copy(text, most, pg_sys::CurrentMemoryContext);
+            if !copy.is_null() {
+                overwrite(CStr::from_ptr(copy).to_bytes());
+                masked::free(copy);
+                DONE.set(sensitive::message());
+            }
         }
     }
-    DONE.set(sensitive::message());
+    hide();
 }
 
 /// Shows nothing of the statement, which may not even be one. Allocates nothing and does not raise.

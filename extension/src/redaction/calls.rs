@@ -1,7 +1,7 @@
 //! Whether an analysed statement calls one of our functions: by their schema, so however it is written,
 //! and through views.
 //!
-//! Everything in here may raise, and is called inside of a guard: no frame holds anything to be dropped.
+//! Everything in here may raise: no frame holds anything to be dropped.
 #![allow(unsafe_code)]
 
 use super::sensitive;
@@ -12,7 +12,7 @@ type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> boo
 type Checker = unsafe extern "C-unwind" fn(pg_sys::Oid, *mut c_void) -> bool;
 
 unsafe extern "C-unwind" {
-    // Without a guard for each node.
+    // Without pgrx's guard, which would stand around each node.
     #[cfg_attr(feature = "pg15", link_name = "query_tree_walker")]
     #[cfg_attr(not(feature = "pg15"), link_name = "query_tree_walker_impl")]
     fn walk_query(query: *mut pg_sys::Query, walker: Walker, of: *mut c_void, flags: c_int)
@@ -35,7 +35,7 @@ const FIRST_OF_USERS: u32 = 16384;
 /// Whether a function is one of ours: of our schema.
 ///
 /// # Safety
-/// In a transaction, inside of a guard.
+/// In a transaction; the callers' frames hold nothing to be dropped.
 pub(super) unsafe fn is_ours(function: pg_sys::Oid) -> bool {
     if function.to_u32() < FIRST_OF_USERS {
         return false;
@@ -55,7 +55,7 @@ unsafe extern "C-unwind" fn check(function: pg_sys::Oid, _: *mut c_void) -> bool
 /// Whether a statement calls one of ours.
 ///
 /// # Safety
-/// An analysed statement, in a transaction, inside of a guard.
+/// An analysed statement, in a transaction; the callers' frames hold nothing to be dropped.
 pub(super) unsafe fn in_query(query: *mut pg_sys::Query) -> bool {
     // SAFETY: the caller's promise.
     unsafe {

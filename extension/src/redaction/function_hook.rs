@@ -3,8 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::{calls, sensitive};
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
-use pgrx::{pg_guard, pg_sys};
+use pgrx::pg_sys;
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
 
@@ -19,7 +18,6 @@ pub(crate) fn install() {
     }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn at_access(
     access: pg_sys::ObjectAccessType::Type,
     class: pg_sys::Oid,
@@ -27,15 +25,14 @@ unsafe extern "C-unwind" fn at_access(
     part: c_int,
     argument: *mut c_void,
 ) {
-    // SAFETY: Postgres's arguments, handed on as they are; nothing in the closures needs to be dropped.
+    // SAFETY: Postgres's arguments, handed on as they are; an error passes through a frame that holds
+    // nothing to be dropped (mod.rs says why without a guard).
     unsafe {
-        if access == pg_sys::ObjectAccessType::OAT_FUNCTION_EXECUTE
-            && pg_guard_ffi_boundary(|| calls::is_ours(object))
-        {
+        if access == pg_sys::ObjectAccessType::OAT_FUNCTION_EXECUTE && calls::is_ours(object) {
             sensitive::mark();
         }
         if let Some(Some(previous)) = PREVIOUS.get() {
-            pg_guard_ffi_boundary(|| previous(access, class, object, part, argument));
+            previous(access, class, object, part, argument);
         }
     }
 }

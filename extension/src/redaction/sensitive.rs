@@ -40,7 +40,7 @@ pub(super) fn message() -> pg_sys::TimestampTz {
 }
 
 /// From now on the client's statement is sensitive, whatever its text says, and when the same text comes
-/// again it is so from the beginning. May raise where no memory is left.
+/// again it is so from the beginning. Does not raise.
 pub(crate) fn mark() {
     if cfg!(feature = "unredacted") {
         return;
@@ -69,13 +69,17 @@ pub(super) unsafe fn remember(text: *const c_char) {
     // SAFETY: the caller's promise; the copy is as long, and given back.
     unsafe {
         let raw = CStr::from_ptr(text).to_bytes();
-        let copy = masked::copy(text, usize::MAX, pg_sys::CurrentMemoryContext);
+        let copy = masked::try_copy(text, usize::MAX, pg_sys::CurrentMemoryContext);
+        if copy.is_null() {
+            remembered::add(raw);
+            return;
+        }
         let room = std::slice::from_raw_parts_mut(copy.cast::<u8>(), raw.len());
         if masked::mask(room) {
             remembered::add(raw);
             remembered::add(room);
         }
-        pg_sys::pfree(copy.cast());
+        masked::free(copy);
     }
 }
 

@@ -6,8 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::{calls, masked, plan_sources, sensitive};
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
-use pgrx::{pg_guard, pg_sys};
+use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::OnceLock;
 
@@ -21,7 +20,7 @@ struct Previous {
 static PREVIOUS: OnceLock<Previous> = OnceLock::new();
 
 unsafe extern "C-unwind" {
-    // Without pgrx's own guard around them: the previous hook's and theirs is one and the same below.
+    // Without pgrx's guard, as the hooks themselves are called.
     #[link_name = "standard_ExecutorStart"]
     fn standard_start(query: *mut pg_sys::QueryDesc, flags: c_int);
     #[cfg(not(feature = "pg18"))]
@@ -90,24 +89,22 @@ unsafe fn analysis_of_others(
     jumble: *mut pg_sys::JumbleState,
 ) {
     if let Some(previous) = PREVIOUS.get().and_then(|hooks| hooks.analysis) {
-        // SAFETY: the caller's promise; nothing in the closure needs to be dropped.
-        unsafe { pg_guard_ffi_boundary(|| previous(state, query, jumble)) };
+        // SAFETY: the caller's promise; no frame here holds anything to be dropped.
+        unsafe { previous(state, query, jumble) };
     }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn after_analysis(
     state: *mut pg_sys::ParseState,
     query: *mut pg_sys::Query,
     jumble: *mut pg_sys::JumbleState,
 ) {
-    // SAFETY: Postgres's arguments; nothing in the closures needs to be dropped. The text is put back,
+    // SAFETY: Postgres's arguments; no frame here holds anything to be dropped. The text is put back,
     // and an error ends the analysis whose it is.
     unsafe {
         let text = (*state).p_sourcetext;
         let outer = sensitive::is_statement_sensitive();
-        let itself =
-            is_inner_text_sensitive(text) || pg_guard_ffi_boundary(|| calls::in_query(query));
+        let itself = is_inner_text_sensitive(text) || calls::in_query(query);
         if !outer && !itself {
             analysis_of_others(state, query, jumble);
             return;
@@ -121,11 +118,11 @@ unsafe extern "C-unwind" fn after_analysis(
                 sensitive::remember(text);
                 plan_sources::mask_copy_of(text);
             }
-            let shown = masked::copy(text, usize::MAX, pg_sys::CurrentMemoryContext);
+            let shown = masked::copy(text);
             (*state).p_sourcetext = shown;
             analysis_of_others(state, query, jumble);
             (*state).p_sourcetext = text;
-            pg_sys::pfree(shown.cast());
+            masked::free(shown);
         }
         (*query).queryId = 0;
     }
@@ -140,23 +137,18 @@ unsafe fn shield(query: *mut pg_sys::QueryDesc) {
     // together, so the copy lives as long.
     unsafe {
         if !(*query).sourceText.is_null() {
-            (*query).sourceText = masked::copy(
-                (*query).sourceText,
-                usize::MAX,
-                pg_sys::CurrentMemoryContext,
-            );
+            (*query).sourceText = masked::copy((*query).sourceText);
         }
         (*(*query).plannedstmt).queryId = 0;
     }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn at_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
     let next = PREVIOUS
         .get()
         .and_then(|hooks| hooks.start)
         .unwrap_or(standard_start);
-    // SAFETY: Postgres's arguments; nothing in the closure needs to be dropped.
+    // SAFETY: Postgres's arguments; no frame here holds anything to be dropped.
     unsafe {
         let before =
             sensitive::is_statement_sensitive() || is_inner_text_sensitive((*query).sourceText);
@@ -164,7 +156,7 @@ unsafe extern "C-unwind" fn at_start(query: *mut pg_sys::QueryDesc, flags: c_int
             sensitive::mark();
             shield(query);
         }
-        pg_guard_ffi_boundary(|| next(query, flags));
+        next(query, flags);
         // A function of ours in the plan shows when its expression is set up.
         if !before && sensitive::is_statement_sensitive() {
             shield(query);
@@ -173,7 +165,6 @@ unsafe extern "C-unwind" fn at_start(query: *mut pg_sys::QueryDesc, flags: c_int
 }
 
 #[cfg(not(feature = "pg18"))]
-#[pg_guard]
 unsafe extern "C-unwind" fn at_run(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
@@ -189,7 +180,6 @@ unsafe extern "C-unwind" fn at_run(
 }
 
 #[cfg(feature = "pg18")]
-#[pg_guard]
 unsafe extern "C-unwind" fn at_run(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
@@ -213,7 +203,7 @@ unsafe fn watched(query: *mut pg_sys::QueryDesc, run: impl FnOnce()) {
         if before {
             sensitive::mark();
         }
-        pg_guard_ffi_boundary(run);
+        run();
         // What it called may have called us.
         if !before && sensitive::is_statement_sensitive() {
             shield(query);
@@ -221,7 +211,6 @@ unsafe fn watched(query: *mut pg_sys::QueryDesc, run: impl FnOnce()) {
     }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn at_utility(
     statement: *mut pg_sys::PlannedStmt,
     text: *const c_char,
@@ -241,26 +230,24 @@ unsafe extern "C-unwind" fn at_utility(
     unsafe {
         let sensitive = sensitive::is_statement_sensitive()
             || is_inner_text_sensitive(text)
-            || pg_guard_ffi_boundary(|| calls::in_utility((*statement).utilityStmt));
+            || calls::in_utility((*statement).utilityStmt);
         let mut shown = text;
         if sensitive {
             sensitive::mark();
             (*statement).queryId = 0;
             if !text.is_null() {
-                shown = masked::copy(text, usize::MAX, pg_sys::CurrentMemoryContext);
+                shown = masked::copy(text);
             }
         }
-        pg_guard_ffi_boundary(|| {
-            next(
-                statement,
-                shown,
-                read_only,
-                context,
-                parameters,
-                environment,
-                destination,
-                completion,
-            );
-        });
+        next(
+            statement,
+            shown,
+            read_only,
+            context,
+            parameters,
+            environment,
+            destination,
+            completion,
+        );
     }
 }
