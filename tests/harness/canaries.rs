@@ -46,7 +46,12 @@ impl Canaries {
         });
         let value: String = bytes
             .take(LENGTH)
-            .map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()]))
+            .enumerate()
+            .map(|(at, byte)| {
+                // A name may not begin with a digit.
+                let letters = if at == 0 { &LETTERS[..52] } else { LETTERS };
+                char::from(letters[usize::from(byte) % letters.len()])
+            })
             .collect();
         let mut given = self.given.lock().expect("no panic");
         given.push((value.clone(), how.to_owned()));

@@ -15,6 +15,7 @@ mod home;
 mod keys;
 mod places;
 mod search;
+mod server_tree;
 mod session;
 mod sink;
 mod wire;

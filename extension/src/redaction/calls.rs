@@ -29,6 +29,13 @@ unsafe extern "C-unwind" {
     fn close_relation(relation: pg_sys::Relation);
 }
 
+/// A view whose definition is walked over, and those within whose definitions it stands: a definition names
+/// its own view too, as OLD and NEW.
+struct Within {
+    view: pg_sys::Oid,
+    outer: *const Within,
+}
+
 /// The first id of what initdb did not make.
 const FIRST_OF_USERS: u32 = 16384;
 
@@ -58,12 +65,19 @@ unsafe extern "C-unwind" fn check(function: pg_sys::Oid, _: *mut c_void) -> bool
 /// An analysed statement, in a transaction; the callers' frames hold nothing to be dropped.
 pub(super) unsafe fn in_query(query: *mut pg_sys::Query) -> bool {
     // SAFETY: the caller's promise.
+    unsafe { in_query_within(query, std::ptr::null_mut()) }
+}
+
+/// # Safety
+/// As [`in_query`]; `within` is a `Within` or NULL.
+unsafe fn in_query_within(query: *mut pg_sys::Query, within: *mut c_void) -> bool {
+    // SAFETY: the caller's promise.
     unsafe {
         if (*query).commandType == pg_sys::CmdType::CMD_UTILITY {
             return in_utility((*query).utilityStmt);
         }
         let flags = pg_sys::QTW_EXAMINE_RTES_BEFORE as c_int;
-        walk_query(query, walk, std::ptr::null_mut(), flags)
+        walk_query(query, walk, within, flags)
     }
 }
 
@@ -127,10 +141,10 @@ unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, of: *mut c_void) -> bo
     // SAFETY: Postgres walks over nodes, each what its tag says.
     unsafe {
         match (*node).type_ {
-            NodeTag::T_Query => return in_query(node.cast()),
+            NodeTag::T_Query => return in_query_within(node.cast(), of),
             NodeTag::T_RangeTblEntry => {
                 // What is in it, is walked over by itself.
-                return in_view(node.cast());
+                return in_view(node.cast(), of.cast());
             }
             _ => {}
         }
@@ -141,17 +155,28 @@ unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, of: *mut c_void) -> bo
 /// Whether a relation is a view whose definition calls one of ours.
 ///
 /// # Safety
-/// As [`in_query`].
-unsafe fn in_view(entry: *mut pg_sys::RangeTblEntry) -> bool {
+/// As [`in_query`]; `outer` are the views within which it stands, or NULL.
+unsafe fn in_view(entry: *mut pg_sys::RangeTblEntry, outer: *const Within) -> bool {
     // SAFETY: the caller's promise. Postgres holds a lock on what a statement names; an error gives the
     // reference back with the transaction.
     unsafe {
         let is_view = (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION
             && (*entry).relkind.cast_unsigned() == pg_sys::RELKIND_VIEW
             && (*entry).relid.to_u32() >= FIRST_OF_USERS;
+        let mut around = outer;
+        while let Some(within) = around.as_ref() {
+            if within.view == (*entry).relid {
+                return false;
+            }
+            around = within.outer;
+        }
         if !is_view {
             return false;
         }
+        let within = Within {
+            view: (*entry).relid,
+            outer,
+        };
         let relation = open_relation((*entry).relid);
         if relation.is_null() {
             return false;
@@ -164,7 +189,9 @@ unsafe fn in_view(entry: *mut pg_sys::RangeTblEntry) -> bool {
         };
         let found = (0..usize::try_from(count).unwrap_or(0)).any(|at| {
             let rule = *(*rules).rules.add(at);
-            any((*rule).actions, |query| in_query(query.cast()))
+            any((*rule).actions, |query| {
+                in_query_within(query.cast(), (&raw const within).cast_mut().cast())
+            })
         });
         close_relation(relation);
         found

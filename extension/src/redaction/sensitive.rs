@@ -27,6 +27,8 @@ struct Verdict {
 }
 
 thread_local! {
+    /// The message during which the end of a sensitive statement is logged.
+    static ENDING: Cell<pg_sys::TimestampTz> = const { Cell::new(0) };
     static MARKED: Cell<pg_sys::TimestampTz> = const { Cell::new(0) };
     static VERDICT: Cell<Verdict> = const {
         Cell::new(Verdict { message: 0, text: std::ptr::null(), sensitive: false })
@@ -51,6 +53,12 @@ pub(crate) fn mark() {
         unsafe { remember(pg_sys::debug_query_string) };
     }
     activity::mask();
+}
+
+/// Says that a sensitive statement is ended just now, or no more: of a portal that comes with the next
+/// message, when the client's statement is another or none.
+pub(super) fn set_ending(ending: bool) {
+    ENDING.set(if ending { message() } else { 0 });
 }
 
 fn is_marked() -> bool {
@@ -85,6 +93,10 @@ pub(super) unsafe fn remember(text: *const c_char) {
 
 /// Whether the client's statement, or its call by the fast path, is sensitive.
 pub(super) fn is_statement_sensitive() -> bool {
+    let ending = ENDING.get();
+    if ending != 0 && ending == message() {
+        return true;
+    }
     // SAFETY: the client's statement, a C string or NULL, and the process's own entry or NULL.
     unsafe {
         let text = pg_sys::debug_query_string;

@@ -14,6 +14,7 @@ struct Previous {
     analysis: pg_sys::post_parse_analyze_hook_type,
     start: pg_sys::ExecutorStart_hook_type,
     run: pg_sys::ExecutorRun_hook_type,
+    end: pg_sys::ExecutorEnd_hook_type,
     utility: pg_sys::ProcessUtility_hook_type,
 }
 
@@ -38,6 +39,8 @@ unsafe extern "C-unwind" {
         direction: pg_sys::ScanDirection::Type,
         count: u64,
     );
+    #[link_name = "standard_ExecutorEnd"]
+    fn standard_end(query: *mut pg_sys::QueryDesc);
     #[link_name = "standard_ProcessUtility"]
     fn standard_utility(
         statement: *mut pg_sys::PlannedStmt,
@@ -59,11 +62,13 @@ pub(crate) fn install() {
             analysis: pg_sys::post_parse_analyze_hook,
             start: pg_sys::ExecutorStart_hook,
             run: pg_sys::ExecutorRun_hook,
+            end: pg_sys::ExecutorEnd_hook,
             utility: pg_sys::ProcessUtility_hook,
         });
         pg_sys::post_parse_analyze_hook = Some(after_analysis);
         pg_sys::ExecutorStart_hook = Some(at_start);
         pg_sys::ExecutorRun_hook = Some(at_run);
+        pg_sys::ExecutorEnd_hook = Some(at_end);
         pg_sys::ProcessUtility_hook = Some(at_utility);
     }
 }
@@ -207,6 +212,25 @@ unsafe fn watched(query: *mut pg_sys::QueryDesc, run: impl FnOnce()) {
         // What it called may have called us.
         if !before && sensitive::is_statement_sensitive() {
             shield(query);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn at_end(query: *mut pg_sys::QueryDesc) {
+    let next = PREVIOUS
+        .get()
+        .and_then(|hooks| hooks.end)
+        .unwrap_or(standard_end);
+    // SAFETY: as in `at_start`. After an error the message ends, and with it what it says here.
+    unsafe {
+        let ending =
+            !sensitive::is_statement_sensitive() && is_inner_text_sensitive((*query).sourceText);
+        if ending {
+            sensitive::set_ending(true);
+        }
+        next(query);
+        if ending {
+            sensitive::set_ending(false);
         }
     }
 }
