@@ -147,6 +147,7 @@ async fn run(libraries: &str) -> Result<Seen, pg_secrets_tests::Failure> {
     answers.push(wire.bind("other", &["1"])?);
     // The driver numbers its statements over all sessions of the tests.
     sql.run("SET application_name = statistics").await?;
+    wire.execute("", "SET application_name = statistics", &[])?;
     let statistics = sql
         .all(
             "SELECT concat_ws(' ', queryid, calls, rows, query) FROM pg_stat_statements ORDER BY query COLLATE \"C\", queryid",

@@ -23,9 +23,7 @@ async fn a_wrapper_that_nobody_named_is_known_by_what_it_calls() -> Proof {
          log_parameter_max_length_on_error = -1
          pg_stat_statements.track = all
          auto_explain.log_min_duration = 0
-         auto_explain.log_verbose = on
-         debug_print_rewritten = on
-         debug_print_plan = on",
+         auto_explain.log_verbose = on",
     );
     cluster.install().await?;
     let sql = cluster.sql().await?;
@@ -39,11 +37,12 @@ async fn a_wrapper_that_nobody_named_is_known_by_what_it_calls() -> Proof {
     let viewed = "SELECT * FROM viewed WHERE value <> $1";
     wire.execute("", viewed, &[&value()])?;
     for _ in 0..2 {
-        sql.run(&format!(
-            "SELECT * FROM viewed WHERE value <> '{}'",
-            value()
-        ))
-        .await?;
+        sql.run("SET debug_print_rewritten = on; SET debug_print_plan = on")
+            .await?;
+        let viewed = format!("SELECT * FROM viewed WHERE value <> '{}'", value());
+        sql.run(&viewed).await?;
+        sql.run("RESET debug_print_rewritten; RESET debug_print_plan")
+            .await?;
         sql.run(&format!("SELECT unnamed('{}')", value())).await?;
         sql.run(&format!("SELECT inlined('{}')", value())).await?;
         let fails = format!("SELECT 1 / unnamed('{}')", value());
