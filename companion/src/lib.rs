@@ -5,7 +5,9 @@
 //! companions may run against one database. `router.rs` is the whole route table.
 
 pub mod config;
+pub mod core_dumps;
 pub mod decrypt;
+pub mod doctor;
 pub mod keygen;
 pub mod reencrypt;
 pub mod serve;
@@ -21,6 +23,7 @@ mod error;
 mod extract;
 mod grace;
 mod key_file;
+mod masking;
 mod private_file;
 mod problem;
 mod router;

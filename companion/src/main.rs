@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use pg_secrets_companion::config::{Cli, Command};
-use pg_secrets_companion::{decrypt, keygen, reencrypt, serve, telemetry};
+use pg_secrets_companion::{core_dumps, decrypt, doctor, keygen, reencrypt, serve, telemetry};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -10,7 +10,11 @@ fn main() -> ExitCode {
     if let Err(error) = telemetry::start() {
         return failed(&error);
     }
+    core_dumps::refuse();
     let outcome = match cli.command {
+        Command::Doctor(arguments) => {
+            return doctor::run(arguments).unwrap_or_else(|error| failed(&error));
+        }
         Command::Serve(arguments) => serve::run(arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
         Command::Reencrypt(arguments) => reencrypt::run(arguments),

@@ -20,6 +20,7 @@ pub struct Companion {
     log: PathBuf,
     pid_file: PathBuf,
     poll_interval: &'static str,
+    log_filter: Option<&'static str>,
 }
 
 impl Companion {
@@ -27,6 +28,16 @@ impl Companion {
     /// often it looks for deliveries without being woken.
     #[must_use]
     pub fn start(cluster: &Cluster, poll_interval: &'static str) -> Self {
+        Self::start_logging(cluster, poll_interval, None)
+    }
+
+    /// The same with a value of `RUST_LOG`.
+    #[must_use]
+    pub fn start_logging(
+        cluster: &Cluster,
+        poll_interval: &'static str,
+        log_filter: Option<&'static str>,
+    ) -> Self {
         let mut companion = Self {
             process: None,
             port: free_port(),
@@ -34,6 +45,7 @@ impl Companion {
             log: cluster.home().join("companion.log"),
             pid_file: PathBuf::new(),
             poll_interval,
+            log_filter,
         };
         companion.resume(cluster.home());
         companion
@@ -62,6 +74,9 @@ impl Companion {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
+        if let Some(filter) = self.log_filter {
+            command.env("RUST_LOG", filter);
+        }
         let mut process = command.spawn().expect("the companion is built: make build");
         self.pid_file = home.adopt(PROCESS, process.id());
         let deadline = Instant::now() + SOON;

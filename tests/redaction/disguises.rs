@@ -102,12 +102,8 @@ pub(crate) const ALL: &[(&str, &str)] = &[
 async fn no_value_gets_out_however_the_names_are_written() -> Proof {
     let mut loud = Loud::start().await;
     let sql = loud.cluster.sql().await?;
-    let mut random = Random(u64::from_ne_bytes(
-        uuid::Uuid::new_v4().as_bytes()[..8]
-            .try_into()
-            .unwrap_or([7; 8]),
-    ));
-    let seed = random.0;
+    let mut random = Random::new();
+    let seed = random.seed();
     for _ in 0..150 {
         let space = |random: &mut Random| {
             *random.of(&[
@@ -162,17 +158,30 @@ async fn no_value_gets_out_however_the_names_are_written() -> Proof {
 }
 
 /// Xorshift, from a seed that a failure tells.
-struct Random(u64);
+pub(crate) struct Random {
+    seed: u64,
+    state: u64,
+}
 
 impl Random {
-    fn next(&mut self) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap_or(0)
+    pub(crate) fn new() -> Self {
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        let seed = (high ^ low) | 1;
+        Self { seed, state: seed }
     }
 
-    fn of<'a, T>(&mut self, those: &'a [T]) -> &'a T {
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub(crate) fn next(&mut self) -> usize {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        usize::try_from(self.state >> 33).unwrap_or(0)
+    }
+
+    pub(crate) fn of<'a, T>(&mut self, those: &'a [T]) -> &'a T {
         let at = self.next() % those.len();
         &those[at]
     }

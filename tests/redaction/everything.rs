@@ -23,6 +23,7 @@ async fn no_value_gets_out_whatever_is_logged_and_however_it_fails() -> Proof {
 async fn without_the_hooks_values_get_out_everywhere() -> Proof {
     let mut loud = Loud::start_unredacted().await;
     do_everything(&loud).await?;
+    loud.expect_anything();
     let leaks = loud.leaks().await;
     for Leak { how, place, form } in &leaks {
         println!("{how}: {place} ({form})");

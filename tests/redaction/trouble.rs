@@ -1,7 +1,7 @@
 //! What goes wrong between sessions: a deadlock, a wait, a crash.
 
 use crate::loud::Loud;
-use pg_secrets_tests::{Cluster, Proof, Session, eventually};
+use pg_secrets_tests::{Canaries, Cluster, Key, Proof, Session, eventually};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -72,6 +72,27 @@ pub(crate) async fn wait_for_a_lock(loud: &Loud) -> Proof {
         "55P03",
     )
     .await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_parsed_is_hidden_also_where_nothing_is_logged() -> Proof {
+    let cluster = Cluster::start(Key::new(), "fsync = off\nlog_min_messages = panic");
+    cluster.install().await?;
+    let canaries = Canaries::default();
+    let (sql, other) = (cluster.sql().await?, cluster.sql().await?);
+    for text in [
+        "SELECT control_plane.pgp_encrypt('{}'",
+        "SELECT control_plane.get_secretz('{}')",
+    ] {
+        let text = text.replace("{}", &canaries.fresh(text));
+        sql.refused_text(&text).await;
+        let shown: Vec<String> = other.all("SELECT query FROM pg_stat_activity", &[]).await?;
+        let found = canaries
+            .finder()
+            .find("pg_stat_activity", shown.join(" ").as_bytes());
+        assert!(found.is_empty(), "{found:?}");
+    }
     Ok(())
 }
 

@@ -8,6 +8,12 @@ BEGIN
   PERFORM control_plane.pgp_encrypt(v);
   RETURN 0;
 END $$;
+CREATE FUNCTION assigned(v text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE sealed bytea;
+BEGIN
+  sealed := control_plane.pgp_encrypt(v);
+  RETURN 0;
+END $$;
 CREATE FUNCTION inlined(v text) RETURNS bytea LANGUAGE sql AS $$ SELECT control_plane.pgp_encrypt(v) $$;
 CREATE VIEW viewed AS SELECT * FROM control_plane.get_secret_by_name('p', 'seen');
 CREATE PROCEDURE called(v text) LANGUAGE plpgsql AS $$ BEGIN PERFORM unnamed(v); END $$;";
@@ -41,6 +47,12 @@ async fn a_wrapper_that_nobody_named_is_known_by_what_it_calls() -> Proof {
             .await?;
         let viewed = format!("SELECT * FROM viewed WHERE value <> '{}'", value());
         sql.run(&viewed).await?;
+        // It fails while it is planned, before anything of ours is called.
+        let fails = format!(
+            "SELECT * FROM viewed WHERE value <> '{}' AND 1 / 0 = 1",
+            value()
+        );
+        assert_eq!(sql.refused_text(&fails).await.state, "22012");
         sql.run("RESET debug_print_rewritten; RESET debug_print_plan")
             .await?;
         sql.run(&format!("SELECT unnamed('{}')", value())).await?;
@@ -48,6 +60,10 @@ async fn a_wrapper_that_nobody_named_is_known_by_what_it_calls() -> Proof {
         let fails = format!("SELECT 1 / unnamed('{}')", value());
         assert_eq!(sql.refused_text(&fails).await.state, "22012");
     }
+    // In one transaction PL/pgSQL sets its expressions up once: what calls us then is nothing but the call.
+    sql.run("BEGIN; SELECT assigned('no value')").await?;
+    sql.run(&format!("SELECT assigned('{}')", value())).await?;
+    sql.run("COMMIT").await?;
     // Once its text is known it is so from the beginning, and also where it fails before it is called.
     for (name, statement) in [
         ("", "SELECT unnamed($1), $2::int"),
