@@ -23,7 +23,8 @@ async fn a_statement_that_locks_before_it_is_refused_is_refused_before_it_locks(
         .run(
             "BEGIN;
              PREPARE a AS SELECT FROM control_plane.secrets;
-             PREPARE b AS DELETE FROM control_plane.audit_logs",
+             PREPARE b AS DELETE FROM control_plane.audit_logs;
+             LOCK TABLE pg_catalog.pg_class IN ACCESS SHARE MODE",
         )
         .await?;
     let stranger = cluster.connect("stranger", "postgres").await?;
