@@ -280,6 +280,22 @@ CREATE TABLE control_plane.tokens (
     )
 );
 
+-- Where the extension was installed: which cluster, by the number that initdb gave it, and which database of
+-- it. There is one row; a restore adds the original's, and a copy has that alone. Then the database does
+-- nothing by itself until confirm_restored() makes it one row again, with the place where it is.
+CREATE TABLE control_plane.installations (
+    id uuid DEFAULT pg_catalog.gen_random_uuid() NOT NULL,
+    cluster bigint NOT NULL,
+    database oid NOT NULL,
+    recorded_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    CONSTRAINT installations_pkey PRIMARY KEY (id)
+);
+
+INSERT INTO control_plane.installations (cluster, database)
+SELECT c.system_identifier, d.oid
+FROM pg_catalog.pg_control_system() AS c
+JOIN pg_catalog.pg_database AS d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
+
 -- The rows are the user's, not the extension's: pg_dump takes them along.
 SELECT pg_catalog.pg_extension_config_dump('control_plane.secret_names', '');
 
@@ -308,3 +324,5 @@ SELECT pg_catalog.pg_extension_config_dump('control_plane.deliveries', '');
 SELECT pg_catalog.pg_extension_config_dump('control_plane.grants', '');
 
 SELECT pg_catalog.pg_extension_config_dump('control_plane.tokens', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.installations', '');

@@ -10,6 +10,7 @@ use crate::keys::{list as list_keys, messages, reencrypt, verify};
 use crate::lifecycle::{
     consumers, create, delete, destroy, extend, list, purge, read, restore, rollback, rotate,
 };
+use crate::maintenance::{installation, run};
 use crate::outbox::{claim, endpoints};
 use pgrx::pg_sys;
 
@@ -58,6 +59,8 @@ entry_points! {
     pgs_purge_secret / pg_finfo_pgs_purge_secret => purge::purge_secret,
     pgs_register_consumer / pg_finfo_pgs_register_consumer => consumers::register_consumer,
     pgs_unregister_consumer / pg_finfo_pgs_unregister_consumer => consumers::unregister_consumer,
+    pgs_run_maintenance / pg_finfo_pgs_run_maintenance => run::run_maintenance,
+    pgs_confirm_restored / pg_finfo_pgs_confirm_restored => installation::confirm_restored,
     pgs_create_endpoint / pg_finfo_pgs_create_endpoint => endpoints::create_endpoint,
     pgs_claim_deliveries / pg_finfo_pgs_claim_deliveries => claim::claim_deliveries,
     pgs_finish_delivery / pg_finfo_pgs_finish_delivery => claim::finish_delivery,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// A call of every function for a secret `{id}` of project `{p}`, and what it answers somebody who
 /// has no grant. Who may not see a secret is told that there is none.
-const CALLS: [(&str, &str); 43] = [
+const CALLS: [(&str, &str); 45] = [
     ("create_secret('{p}', 'other', 'a value')", "PT403"),
     ("get_secret('{id}')", "PT404"),
     ("get_secret_by_name('{p}', 'name')", "PT404"),
@@ -25,6 +25,8 @@ const CALLS: [(&str, &str); 43] = [
     ("purge_secret('{id}')", "PT404"),
     ("register_consumer('{id}', 'service')", "PT404"),
     ("unregister_consumer('{id}', 'service')", "PT404"),
+    ("run_maintenance()", "PT403"),
+    ("confirm_restored()", "PT403"),
     ("create_endpoint('{p}', 'http://127.0.0.1/')", "PT403"),
     ("claim_deliveries()", "PT403"),
     ("finish_delivery('{id}', 1, 200)", "PT403"),

@@ -186,7 +186,7 @@ fn give_up(one: &Taken, reason: &str) {
 /// Says of records that are written already that nothing was released.
 fn mark_not_released(ids: &[Uuid]) -> std::result::Result<(), String> {
     let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-    attempt(|| {
+    Ok(attempt(|| {
         process::as_owner(|| {
             let _permitted = protection::permit();
             Session::with(|session| {
@@ -196,5 +196,5 @@ fn mark_not_released(ids: &[Uuid]) -> std::result::Result<(), String> {
         })?;
         process::override_setting(c"synchronous_commit", c"on");
         Ok(())
-    })
+    })?)
 }

@@ -9,6 +9,7 @@ use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::lifecycle::grace;
 use crate::lifecycle::version::{self, State, Version};
+use crate::workers::wake;
 use serde_json::json;
 
 static EXTENDED: Statement = Statement::new(
@@ -50,6 +51,7 @@ pub(crate) fn extend_grace<'s>(
             return Err(over(session, &superseded)?);
         }
     }
+    wake::changed();
     let row = version::answer(session, superseded.id)?;
     Ok(Answer::One(Composite { row, secret: None }))
 }

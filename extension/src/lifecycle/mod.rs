@@ -4,6 +4,7 @@ pub(crate) mod consumers;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod destroy;
+pub(crate) mod expiring;
 pub(crate) mod extend;
 pub(crate) mod grace;
 pub(crate) mod list;
