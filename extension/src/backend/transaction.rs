@@ -133,18 +133,38 @@ pub(crate) fn attempt_within<T>(
     });
     let outcome = PgTryBuilder::new(run)
         .catch_others(|caught| {
-            if is_end(&caught) {
-                caught.rethrow();
-            }
-            Err(Failure::from(&caught))
+            Err(Ended {
+                failure: Failure::from(&caught),
+                caught: is_end(&caught).then_some(caught),
+            })
         })
         .execute();
-    if outcome.is_err() {
-        // SAFETY: as above.
+    outcome.map_err(|ended| {
+        // SAFETY: as above. Also before an error goes on: it would find this subtransaction open, and leave
+        // the session in it.
         unsafe { pg_sys::RollbackAndReleaseCurrentSubTransaction() };
         go_back();
+        if let Some(caught) = ended.caught {
+            caught.rethrow();
+        }
+        ended.failure
+    })
+}
+
+/// How a subtransaction ended that failed.
+struct Ended {
+    failure: Failure,
+    /// The error that goes on.
+    caught: Option<CaughtError>,
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        Self {
+            failure: error.into(),
+            caught: None,
+        }
     }
-    outcome
 }
 
 /// Whether an error ends the statement or the process whatever anybody makes of it.

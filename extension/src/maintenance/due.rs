@@ -94,7 +94,10 @@ impl Task {
             Task::Warn => now,
             Task::Destroy | Task::Purge => i64::MIN,
         };
-        Cursor { at, id: Uuid::nil() }
+        Cursor {
+            at,
+            id: Uuid::nil(),
+        }
     }
 
     /// The next batch behind `after` of what is due at `now`.

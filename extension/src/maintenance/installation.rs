@@ -50,9 +50,8 @@ static KNOWN: Statement = Statement::new(
 
 static FORGET: Statement = Statement::new(c"DELETE FROM control_plane.installations");
 
-static RECORD: Statement = Statement::new(
-    c"INSERT INTO control_plane.installations (cluster, database) VALUES ($1, $2)",
-);
+static RECORD: Statement =
+    Statement::new(c"INSERT INTO control_plane.installations (cluster, database) VALUES ($1, $2)");
 
 /// confirm_restored: from now on this database acts by itself. False where it did already.
 pub(crate) fn confirm_restored<'s>(

@@ -36,8 +36,7 @@ pub(crate) fn run_maintenance<'s>(
     let row = session
         .run(
             &COUNTED,
-            &[swept.warned, swept.destroyed, swept.purged]
-                .map(|count| Param::Integer(Some(count))),
+            &[swept.warned, swept.destroyed, swept.purged].map(|count| Param::Integer(Some(count))),
         )?
         .first()
         .ok_or_else(|| Error::internal("no counts"))?;
