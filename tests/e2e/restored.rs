@@ -1,7 +1,7 @@
 //! A restored or copied database does nothing in the original's name, until somebody says that it is the
 //! original now; a promoted standby is that already.
 
-use pg_secrets_tests::{COMPANION_LOGIN, Cluster, Key, Proof, Session, eventually};
+use pg_secrets_tests::{COMPANION_LOGIN, Cluster, Key, Proof, Session, eventually, repository};
 use std::time::Duration;
 
 const SETTINGS: &str = "fsync = off\npg_secrets.maintenance_interval = 1\n";
@@ -109,6 +109,10 @@ async fn a_restored_database_sends_and_sweeps_nothing_until_somebody_confirms_it
         .await;
     assert_eq!(refused.state, "PT422", "{refused:?}");
     assert!(refused.hint.contains("confirm_restored()"), "{refused:?}");
+    let page = std::fs::read_to_string(repository().join("docs/recovery.md"))?;
+    for said in [&refused.message, &refused.hint] {
+        assert!(page.contains(said), "docs/recovery.md quotes it: {said}");
+    }
     // Some rounds of the worker.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(says_so(&restored), 1);

@@ -135,7 +135,7 @@ pub(crate) fn attempt_within<T>(
         .catch_others(|caught| {
             Err(Ended {
                 failure: Failure::from(&caught),
-                caught: is_end(&caught).then_some(caught),
+                caught: is_end(&caught).then(|| Box::new(caught)),
             })
         })
         .execute();
@@ -155,7 +155,7 @@ pub(crate) fn attempt_within<T>(
 struct Ended {
     failure: Failure,
     /// The error that goes on.
-    caught: Option<CaughtError>,
+    caught: Option<Box<CaughtError>>,
 }
 
 impl From<Error> for Ended {
