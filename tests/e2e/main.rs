@@ -30,6 +30,7 @@ mod key_errors;
 mod key_file;
 mod life;
 mod lifetimes;
+mod lock_queues;
 mod maintenance;
 mod make_run;
 mod messages;

@@ -196,6 +196,89 @@ async fn a_synchronous_standby_that_is_gone_lets_no_value_out() -> Proof {
     Ok(())
 }
 
+#[tokio::test]
+async fn what_a_worker_committed_and_did_not_live_to_tell_of_counts_as_not_released() -> Proof {
+    let (cluster, sql, id) = start("pg_secrets.audit_timeout = '3s'").await?;
+    let worker = auditor(&sql).await;
+    sql.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        .await?;
+    sql.run("SELECT pg_reload_conf()").await?;
+    let reader = cluster.sql().await?;
+    let read = tokio::spawn(async move {
+        reader
+            .refused("SELECT control_plane.get_secret($1)", &[&id])
+            .await
+            .state
+    });
+    eventually("a worker that waits for the standby", || async {
+        let statement =
+            "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'";
+        let waiting: i64 = sql.one(statement, &[&worker]).await.ok()?;
+        (waiting == 1).then_some(())
+    })
+    .await;
+    // Its commit is done, and nobody knows of it.
+    sql.rows("SELECT pg_terminate_backend($1)", &[&worker])
+        .await?;
+    assert_eq!(read.await?, "PT503");
+    sql.run("ALTER SYSTEM RESET synchronous_standby_names")
+        .await?;
+    sql.run("SELECT pg_reload_conf()").await?;
+    eventually("the record of it", || async {
+        let found = count(&sql, "secret.accessed", "not released").await.ok()?;
+        (found == 1).then_some(())
+    })
+    .await;
+    assert_eq!(count(&sql, "secret.accessed", "success").await?, 0);
+    sql.rows("SELECT control_plane.get_secret($1)", &[&id])
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_recorded_of_a_read_of_many_that_fails_for_one_is_withdrawn() -> Proof {
+    let (_cluster, sql, _) = start("fsync = off").await?;
+    sql.run(
+        "SELECT control_plane.create_secret('many', 'n' || i, 'a value') FROM generate_series(1, 70) AS i;
+         SELECT control_plane.create_secret('many', 'zbad', 'a value');
+         CREATE FUNCTION public.choosy(name text) RETURNS int LANGUAGE plpgsql IMMUTABLE
+             AS $$ BEGIN IF name = 'zbad' AND pg_backend_pid() IN (SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_secrets auditor') THEN RAISE 'no'; END IF; RETURN 1; END $$;
+         CREATE INDEX choosy ON control_plane.audit_logs (public.choosy(name))",
+    )
+    .await?;
+    let refused = sql
+        .refused("SELECT control_plane.get_secrets('many')", &[])
+        .await;
+    assert_eq!(refused.state, "PT503");
+    let written = count(&sql, "secret.accessed", "success").await?;
+    assert_eq!(
+        written, 70,
+        "the first part was recorded before the second failed"
+    );
+    let (records, covered): (i64, i64) = eventually("the withdrawal", || async {
+        let row = sql
+            .rows(
+                "SELECT (w.detail->>'records')::bigint, (SELECT count(*) FROM control_plane.audit_logs AS a
+                     WHERE a.id BETWEEN (w.detail->>'first_record')::uuid AND (w.detail->>'last_record')::uuid)
+                 FROM control_plane.audit_logs AS w
+                 WHERE w.action = 'secret.not_released' AND w.outcome = 'not released'",
+                &[],
+            )
+            .await
+            .ok()?
+            .pop()?;
+        Some((row.get(0), row.get(1)))
+    })
+    .await;
+    assert_eq!((records, covered), (70, 70));
+    // One that succeeds withdraws nothing.
+    sql.run("DROP INDEX control_plane.choosy").await?;
+    sql.rows("SELECT control_plane.get_secrets('many')", &[])
+        .await?;
+    assert_eq!(count(&sql, "secret.not_released", "not released").await?, 1);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_cannot_be_written_fails_its_own_read_and_no_other() -> Proof {
     let (cluster, sql, good) = start("fsync = off").await?;

@@ -328,23 +328,19 @@ pub(super) struct Taken {
     pub(super) abandoned: bool,
 }
 
-/// This process is the audit worker from now on, unless there is one: then false. What its predecessor
-/// had taken and not brought to an end has failed: nobody knows whether it was committed.
-pub(super) fn become_worker() -> bool {
-    let Some(ring) = ring() else {
-        return false;
-    };
+/// This process is the audit worker from now on, unless there is one: then `None`. What its predecessor
+/// had taken and not brought to an end is given: nobody knows whether it was committed, and it has to
+/// fail.
+pub(super) fn become_worker() -> Option<Vec<Taken>> {
+    let ring = ring()?;
     if !latch::claim(&ring.worker) {
-        return false;
+        return None;
     }
-    for slot in 0..SLOTS {
-        let (found, _) = Use::current(ring, slot);
-        if found.change(ring, TAKEN, FAILED) {
-            latch::set(&ring.readers[slot]);
-        }
-        found.change(ring, LEFT, FREE);
-    }
-    true
+    let left = (0..SLOTS).filter_map(|slot| {
+        let (found, state) = Use::current(ring, slot);
+        matches!(state, TAKEN | LEFT).then(|| Taken::of(ring, found, true))
+    });
+    Some(left.collect())
 }
 
 /// Takes every record that waits.
@@ -361,22 +357,27 @@ pub(super) fn take() -> Vec<Taken> {
             READY | ABANDONED if taken.change(ring, ABANDONED, LEFT) => true,
             _ => continue,
         };
-        let length = ring.lengths[slot].load(Ordering::Relaxed) as usize;
-        // SAFETY: nobody writes to the slot before the worker gives it back.
-        let record = unsafe {
-            let room = ring.records[slot].get().cast::<u8>();
-            std::slice::from_raw_parts(room, length.min(LONGEST_RECORD)).to_vec()
-        };
-        all.push(Taken {
-            taken,
-            record,
-            abandoned,
-        });
+        all.push(Taken::of(ring, taken, abandoned));
     }
     all
 }
 
 impl Taken {
+    /// A record that is the worker's now.
+    fn of(ring: &Ring, taken: Use, abandoned: bool) -> Self {
+        let length = ring.lengths[taken.slot].load(Ordering::Relaxed) as usize;
+        // SAFETY: nobody writes to the slot before the worker gives it back.
+        let record = unsafe {
+            let room = ring.records[taken.slot].get().cast::<u8>();
+            std::slice::from_raw_parts(room, length.min(LONGEST_RECORD)).to_vec()
+        };
+        Self {
+            taken,
+            record,
+            abandoned,
+        }
+    }
+
     /// Lets the reader go on, or fail; whether it had given up in the meantime.
     pub(super) fn finish(&self, durable: bool) -> bool {
         let Some(ring) = ring() else {
