@@ -23,7 +23,8 @@ CREATE TABLE control_plane.secret_names (
     )
 );
 
--- One row per version. value_encrypted is an OpenPGP message, NULL once the version is destroyed.
+-- One row per version. value_encrypted is an OpenPGP message, NULL once the version is destroyed. held_from is
+-- when the grace would have ended, where it goes on for somebody who still reads the version.
 CREATE TABLE control_plane.secrets (
     id uuid NOT NULL,
     chain_id uuid NOT NULL,
@@ -43,6 +44,7 @@ CREATE TABLE control_plane.secrets (
     deleted_at timestamptz,
     purge_at timestamptz,
     key_fingerprint text,
+    held_from timestamptz,
     CONSTRAINT secrets_pkey PRIMARY KEY (id),
     CONSTRAINT secrets_project_id_name_version_key UNIQUE (project_id, name, version),
     CONSTRAINT secrets_project_id_name_fkey FOREIGN KEY (project_id, name)

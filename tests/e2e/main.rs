@@ -24,6 +24,7 @@ mod erasure;
 mod gnupg;
 mod golden;
 mod grace;
+mod holds;
 mod install;
 mod interop;
 mod key_errors;

@@ -16,7 +16,7 @@ static WARN: Statement = Statement::new(
 
 // At most so many are listed, and all are counted.
 static STRAGGLERS: Statement = Statement::new(
-    c"SELECT c.service::text, pg_catalog.count(*) OVER () FROM control_plane.secret_consumers AS c JOIN control_plane.secrets AS s ON s.id = c.secret_id WHERE c.secret_id = $1 AND c.last_used_at IS NOT NULL AND NOT EXISTS (SELECT FROM control_plane.secrets AS newer JOIN control_plane.secret_consumers AS moved ON moved.secret_id = newer.id WHERE newer.chain_id = s.chain_id AND newer.version > s.version AND moved.service = c.service AND moved.last_used_at >= c.last_used_at) ORDER BY c.service LIMIT 100",
+    c"SELECT r.service, pg_catalog.count(*) OVER () FROM control_plane.current_reads AS r WHERE r.secret_id = $1 ORDER BY r.service LIMIT 100",
 );
 
 /// Warns of the version with this id, whose name is locked, if its grace ends within `warning`

@@ -3,7 +3,7 @@
 
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
-use crate::lifecycle::{destroy, expiring, purge, version};
+use crate::lifecycle::{destroy, expiring, hold, purge, schedule, version};
 use crate::maintenance::Actor;
 use crate::{gucs, id};
 use uuid::Uuid;
@@ -14,9 +14,11 @@ pub(super) const BATCH: i32 = 100;
 /// What can be due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {
+    Hold,
     Warn,
     Destroy,
     Purge,
+    Rotate,
 }
 
 /// Up to where a kind of work was gone through: a time in microseconds since 2000, and the version that was
@@ -32,7 +34,7 @@ pub(super) struct Cursor {
 pub(super) struct Due {
     pub(super) task: Task,
     pub(super) id: Uuid,
-    at: i64,
+    pub(super) at: i64,
     project_id: String,
     name: String,
 }
@@ -60,8 +62,18 @@ static PURGEABLE: Statement = Statement::new(
     c"SELECT s.purge_at, s.id, s.project_id, s.name FROM control_plane.secrets AS s WHERE s.active AND (s.purge_at, s.id) > ($1, $2) AND s.purge_at <= $3 ORDER BY s.purge_at, s.id LIMIT $4",
 );
 
+// The policy as a subquery of its own, so that the order stays that of the index.
+static HOLDABLE: Statement = Statement::new(
+    c"SELECT s.expires_at, s.id, s.project_id, s.name FROM control_plane.secrets AS s WHERE s.destroyed_at IS NULL AND s.deleted_at IS NULL AND (s.expires_at, s.id) > ($1, $2) AND s.expires_at <= $3 AND (SELECT p.hold_for_stragglers FROM control_plane.policies AS p WHERE p.project_id = s.project_id) ORDER BY s.expires_at, s.id LIMIT $4",
+);
+
+static ROTATABLE: Statement = Statement::new(
+    c"SELECT r.next_rotation_at, s.id, s.project_id, s.name FROM control_plane.rotations AS r JOIN control_plane.secrets AS s ON s.chain_id = r.chain_id WHERE s.active AND s.deleted_at IS NULL AND r.next_rotation_at >= $1 AND (r.next_rotation_at, s.id) > ($1, $2) AND r.next_rotation_at <= $3 ORDER BY r.next_rotation_at, s.id LIMIT $4",
+);
+
+// Not when a hold is to be decided: that is looked for in every sweep, and there is one in every interval.
 static NEXT: Statement = Statement::new(
-    c"SELECT LEAST((SELECT pg_catalog.min(s.expires_at) FROM control_plane.secrets AS s WHERE s.warned_at IS NULL AND s.destroyed_at IS NULL AND s.deleted_at IS NULL AND s.expires_at > $1 + $2) - $2, (SELECT pg_catalog.min(s.expires_at) FROM control_plane.secrets AS s WHERE s.destroyed_at IS NULL AND s.expires_at > $1), (SELECT pg_catalog.min(s.purge_at) FROM control_plane.secrets AS s WHERE s.active AND s.purge_at > $1))",
+    c"SELECT LEAST((SELECT pg_catalog.min(s.expires_at) FROM control_plane.secrets AS s WHERE s.warned_at IS NULL AND s.destroyed_at IS NULL AND s.deleted_at IS NULL AND s.expires_at > $1 + $2) - $2, (SELECT pg_catalog.min(s.expires_at) FROM control_plane.secrets AS s WHERE s.destroyed_at IS NULL AND s.expires_at > $1), (SELECT pg_catalog.min(s.purge_at) FROM control_plane.secrets AS s WHERE s.active AND s.purge_at > $1), (SELECT pg_catalog.min(r.next_rotation_at) FROM control_plane.rotations AS r WHERE r.next_rotation_at > $1))",
 );
 
 /// When something is due next, after `now`; both in microseconds since 2000.
@@ -77,22 +89,31 @@ fn warning() -> i64 {
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 3] = [Task::Warn, Task::Destroy, Task::Purge];
+    /// In the order in which they are done: what is held must not be destroyed.
+    pub(super) const ALL: [Self; 5] = [
+        Task::Hold,
+        Task::Warn,
+        Task::Destroy,
+        Task::Purge,
+        Task::Rotate,
+    ];
 
     /// What is done, for the log.
     pub(super) const fn name(self) -> &'static str {
         match self {
+            Task::Hold => "holding",
             Task::Warn => "warning of the end of",
             Task::Destroy => "destroying",
             Task::Purge => "purging the secret of",
+            Task::Rotate => "rotating",
         }
     }
 
-    /// Where a sweep at `now` begins: of what is over already nobody is warned.
+    /// Where a sweep at `now` begins: what is over already is neither warned of nor held.
     pub(super) fn beginning(self, now: i64) -> Cursor {
         let at = match self {
-            Task::Warn => now,
-            Task::Destroy | Task::Purge => i64::MIN,
+            Task::Hold | Task::Warn => now,
+            Task::Destroy | Task::Purge | Task::Rotate => i64::MIN,
         };
         Cursor {
             at,
@@ -103,9 +124,11 @@ impl Task {
     /// The next batch behind `after` of what is due at `now`.
     pub(super) fn find(self, session: &Session, now: i64, after: Cursor) -> Result<Vec<Due>> {
         let (statement, until) = match self {
+            Task::Hold => (&HOLDABLE, now.saturating_add(hold::lead())),
             Task::Warn => (&EXPIRING, now.saturating_add(warning())),
             Task::Destroy => (&EXPIRED, now),
             Task::Purge => (&PURGEABLE, now),
+            Task::Rotate => (&ROTATABLE, now),
         };
         let params = [
             Param::Timestamp(Some(after.at)),
@@ -142,9 +165,11 @@ impl Due {
             return Ok(Outcome::Busy);
         }
         let done = match self.task {
+            Task::Hold => hold::hold(session, actor, self.id)?,
             Task::Warn => expiring::warn(session, actor, self.id, warning())?,
             Task::Destroy => destroy::expire(session, actor, self.id)?,
             Task::Purge => purge::expire(session, actor, self.id)?,
+            Task::Rotate => schedule::rotate_if_due(session, actor, self.id)?,
         };
         Ok(if done { Outcome::Done } else { Outcome::Over })
     }

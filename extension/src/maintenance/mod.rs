@@ -1,5 +1,5 @@
-//! What has to happen when its time has come: versions are warned of and destroyed, deleted secrets
-//! purged. Done by a worker, and by run_maintenance() on demand. Neither is what makes a version
+//! What has to happen when its time has come: versions are warned of, held and destroyed, deleted secrets
+//! purged, others rotated. Done by a worker, and by run_maintenance() on demand. Neither is what makes a version
 //! unreadable: that is the clock (sql/20_types.sql).
 
 mod due;
@@ -11,7 +11,9 @@ mod worker;
 
 use crate::access::identity::Caller;
 use crate::audit::changes::{self, Declaration};
-use crate::audit::record::Record;
+use crate::audit::record::{self, Record};
+use crate::backend::session::Session;
+use crate::error::Result;
 
 /// Who makes a change: a worker, or a caller of a function.
 pub(crate) struct Actor<'c> {
@@ -24,5 +26,14 @@ impl Actor<'_> {
     /// Declares the change that `record` tells of.
     pub(crate) fn declare(&self, record: Record) -> Declaration {
         changes::declare(self.caller, record.by_administrator(self.administrator))
+    }
+
+    /// Writes a record.
+    pub(crate) fn write(&self, session: &Session, record: Record) -> Result<()> {
+        record::write(
+            session,
+            self.caller,
+            record.by_administrator(self.administrator),
+        )
     }
 }

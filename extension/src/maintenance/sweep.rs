@@ -30,6 +30,8 @@ pub(super) struct Swept {
     pub(super) purged: i32,
     /// Whether something was left to whoever is changing it.
     pub(super) busy: bool,
+    /// When the first of those ends that are not held now and may be yet, in microseconds since 2000.
+    pub(super) unheld: Option<i64>,
 }
 
 /// Sweeps over what is due at `now`, in microseconds since 2000.
@@ -65,21 +67,23 @@ impl Swept {
     fn perform(&mut self, steps: &mut impl Steps, actor: &Actor<'_>, due: &Due) {
         match steps.step(|session| due.perform(session, actor)) {
             Ok(Outcome::Done) => {
-                *self.count(due.task) += 1;
+                match due.task {
+                    Task::Warn => self.warned += 1,
+                    Task::Destroy => self.destroyed += 1,
+                    Task::Purge => self.purged += 1,
+                    Task::Hold | Task::Rotate => {}
+                }
                 steps.settled(due);
             }
-            Ok(Outcome::Over) => steps.settled(due),
+            Ok(Outcome::Over) => {
+                if due.task == Task::Hold {
+                    self.unheld = self.unheld.into_iter().chain([due.at]).min();
+                }
+                steps.settled(due);
+            }
             Ok(Outcome::Busy) => self.busy = true,
             Err(failure) if failure.collided => self.busy = true,
             Err(failure) => steps.failed(due, failure),
-        }
-    }
-
-    fn count(&mut self, task: Task) -> &mut i32 {
-        match task {
-            Task::Warn => &mut self.warned,
-            Task::Destroy => &mut self.destroyed,
-            Task::Purge => &mut self.purged,
         }
     }
 }

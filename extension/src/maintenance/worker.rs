@@ -125,12 +125,15 @@ impl State {
         self.failing.before = std::mem::take(&mut self.failing.now);
         let swept: Swept = sweep::sweep(&mut self.failing, &actor, now)?;
         let next = self.failing.step(|session| due::next(session, now))?;
-        let until = next.map(|next| {
-            let left = u64::try_from(next.saturating_sub(due::now())).unwrap_or(0);
+        let left = |at: i64| {
+            let left = u64::try_from(at.saturating_sub(due::now())).unwrap_or(0);
             Duration::from_micros(left)
-        });
+        };
+        let until = next.map(left);
         let again = swept.busy.then_some(TRY_AGAIN);
-        Ok(until.into_iter().chain(again).min())
+        // Who reads a version becomes known a moment after the read: one looks again until its end.
+        let unheld = swept.unheld.map(|at| (left(at) / 2).max(TRY_AGAIN));
+        Ok(until.into_iter().chain(again).chain(unheld).min())
     }
 
     /// Whether this database acts by itself; where not, the log says so, once.
