@@ -3,8 +3,8 @@
 use crate::envelope;
 use crate::error::Error;
 use crate::routes::{
-    audit, audit_head, create, create_webhook, delete, get, get_by_name, health, list, read,
-    register_consumer, rotate, version, versions,
+    audit, audit_head, consumers, create, create_webhook, delete, get, get_by_name, get_policy,
+    health, list, read, register_consumer, rotate, set_policy, set_rotation, version, versions,
 };
 use crate::state::AppState;
 use axum::Router;
@@ -32,12 +32,24 @@ pub(crate) fn router(state: AppState) -> Router {
         )
         .route("/api/secrets/{id}/rotate", routing::post(rotate::handle))
         .route(
+            "/api/secrets/{id}/rotation",
+            routing::put(set_rotation::handle),
+        )
+        .route(
+            "/api/secrets/{id}/consumers",
+            routing::get(consumers::handle),
+        )
+        .route(
             "/api/secrets/{id}/consumers/{service}",
             routing::put(register_consumer::handle),
         )
         .route(
             "/api/projects/{project_id}/secrets/{name}",
             routing::get(get_by_name::handle),
+        )
+        .route(
+            "/api/projects/{project_id}/policy",
+            routing::get(get_policy::handle).put(set_policy::handle),
         )
         .route(
             "/api/projects/{project_id}/read",

@@ -7,7 +7,9 @@ use crate::audit::{head, list as list_records, verify as verify_audit};
 use crate::backend::entry::{enter, enter_audit_trigger, enter_protecting_trigger};
 use crate::install;
 use crate::keys::{list as list_keys, messages, reencrypt, verify};
-use crate::lifecycle::{consumers, create, delete, list, read, rotate};
+use crate::lifecycle::{
+    blast_radius, consumers, create, delete, generator, list, policy, read, rotate,
+};
 use crate::outbox::{claim, endpoints};
 use pgrx::pg_sys;
 
@@ -50,6 +52,11 @@ entry_points! {
     pgs_rotate_secret / pg_finfo_pgs_rotate_secret => rotate::rotate_secret,
     pgs_delete_secret / pg_finfo_pgs_delete_secret => delete::delete_secret,
     pgs_register_consumer / pg_finfo_pgs_register_consumer => consumers::register_consumer,
+    pgs_blast_radius / pg_finfo_pgs_blast_radius => blast_radius::blast_radius,
+    pgs_preview / pg_finfo_pgs_preview => blast_radius::preview,
+    pgs_set_policy / pg_finfo_pgs_set_policy => policy::set_policy,
+    pgs_project_policy / pg_finfo_pgs_project_policy => policy::project_policy,
+    pgs_set_rotation / pg_finfo_pgs_set_rotation => generator::set_rotation,
     pgs_create_endpoint / pg_finfo_pgs_create_endpoint => endpoints::create_endpoint,
     pgs_claim_deliveries / pg_finfo_pgs_claim_deliveries => claim::claim_deliveries,
     pgs_finish_delivery / pg_finfo_pgs_finish_delivery => claim::finish_delivery,

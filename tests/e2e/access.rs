@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// A call of every function for a secret `{id}` of project `{p}`, and what it answers somebody who
 /// has no grant. Who may not see a secret is told that there is none.
-const CALLS: [(&str, &str); 36] = [
+const CALLS: [(&str, &str); 42] = [
     ("create_secret('{p}', 'other', 'a value')", "PT403"),
     ("get_secret('{id}')", "PT404"),
     ("get_secret_by_name('{p}', 'name')", "PT404"),
@@ -18,6 +18,12 @@ const CALLS: [(&str, &str); 36] = [
     ("rotate_secret('{id}', 'a value')", "PT404"),
     ("delete_secret('{id}')", "PT404"),
     ("register_consumer('{id}', 'service')", "PT404"),
+    ("blast_radius('{id}')", "PT404"),
+    ("preview('{id}', 'rotate')", "PT404"),
+    ("preview('{id}', 'delete')", "PT404"),
+    ("set_policy('{p}')", "PT403"),
+    ("project_policy('{p}')", "PT403"),
+    ("set_rotation('{id}')", "PT404"),
     ("create_endpoint('{p}', 'http://127.0.0.1/')", "PT403"),
     ("claim_deliveries()", "PT403"),
     ("finish_delivery('{id}', 1, 200)", "PT403"),
@@ -180,7 +186,14 @@ async fn each_permission_allows_its_own_and_nothing_else() -> Proof {
     let app = TestApp::shared().await;
     let admin = app.sql().await?;
     let allowed: [(&str, &[&str]); 6] = [
-        ("list", &["list_secrets('{p}')", "secret_versions('{id}')"]),
+        (
+            "list",
+            &[
+                "list_secrets('{p}')",
+                "secret_versions('{id}')",
+                "blast_radius('{id}')",
+            ],
+        ),
         (
             "read",
             &[
@@ -195,13 +208,20 @@ async fn each_permission_allows_its_own_and_nothing_else() -> Proof {
             &[
                 "create_secret('{p}', 'other', 'a value')",
                 "rotate_secret('{id}', 'a value')",
+                "preview('{id}', 'rotate')",
             ],
         ),
-        ("delete", &["delete_secret('{id}')"]),
+        (
+            "delete",
+            &["delete_secret('{id}')", "preview('{id}', 'delete')"],
+        ),
         (
             "manage",
             &[
                 "register_consumer('{id}', 'service')",
+                "set_policy('{p}')",
+                "project_policy('{p}')",
+                "set_rotation('{id}')",
                 "create_endpoint('{p}', 'http://127.0.0.1/')",
                 "grant_project('somebody', 'read', '{p}')",
                 "revoke_project('somebody', 'read', '{p}')",

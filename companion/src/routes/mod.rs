@@ -6,16 +6,21 @@
 
 pub(crate) mod audit;
 pub(crate) mod audit_head;
+pub(crate) mod consumers;
 pub(crate) mod create;
 pub(crate) mod create_webhook;
 pub(crate) mod delete;
+pub(crate) mod dry_run;
 pub(crate) mod get;
 pub(crate) mod get_by_name;
+pub(crate) mod get_policy;
 pub(crate) mod health;
 pub(crate) mod list;
 pub(crate) mod read;
 pub(crate) mod register_consumer;
 pub(crate) mod rotate;
+pub(crate) mod set_policy;
+pub(crate) mod set_rotation;
 pub(crate) mod version;
 pub(crate) mod versions;
 
@@ -28,15 +33,20 @@ mod tests {
         for statement in [
             audit::RECORDS,
             audit::DENIED,
+            consumers::STATEMENT,
             create::STATEMENT,
             create_webhook::STATEMENT,
             delete::STATEMENT,
+            dry_run::STATEMENT,
             get::STATEMENT,
             get_by_name::STATEMENT,
+            get_policy::STATEMENT,
             list::STATEMENT,
             read::STATEMENT,
             register_consumer::STATEMENT,
             rotate::STATEMENT,
+            set_policy::STATEMENT,
+            set_rotation::STATEMENT,
             version::STATEMENT,
             versions::STATEMENT,
         ] {

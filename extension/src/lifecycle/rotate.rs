@@ -11,9 +11,8 @@ use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::id;
 use crate::keys::keyring;
-use crate::lifecycle::grace;
-use crate::lifecycle::value;
 use crate::lifecycle::version::{self, NewVersion, Version};
+use crate::lifecycle::{consumers, generator, grace};
 use crate::outbox::event::{self, Event};
 use pg_secrets_openpgp::Place;
 use serde_json::json;
@@ -37,11 +36,11 @@ pub(crate) fn rotate_secret<'s>(
     let old_id = arguments.required_uuid(0, "secret_id")?;
     let reason = arguments.text(2)?;
     check_reason(reason.as_deref())?;
-    let grace = grace::of_rotation(arguments.interval(3))?;
+    let grace = grace::said(arguments.interval(3))?;
 
     let permitted = version::permitted(session, caller, old_id, Permission::Write)?;
     let (named, rights) = (permitted.version, permitted.rights);
-    let value = value::read(arguments, 1)?;
+    let value = generator::value_of_rotation(session, arguments, 1, named.chain_id)?;
 
     // Sealed before the lock is taken: the others of a race wait for the lock, not for this.
     let new_id = id::new()?;
@@ -49,6 +48,7 @@ pub(crate) fn rotate_secret<'s>(
     drop(value);
 
     let old = lock_current(session, caller, &named)?;
+    let grace = grace::of_rotation(session, &old.project_id, grace)?;
     let number = {
         let _unrecorded = changes::recorded_elsewhere();
         version::next_number(session, &old.project_id, &old.name)?
@@ -81,6 +81,8 @@ pub(crate) fn rotate_secret<'s>(
                 created_by: &caller.actor,
             },
         )?;
+        consumers::expect(session, old.id, new_id)?;
+        generator::restart_schedule(session, old.chain_id)?;
     }
     event::emit(
         session,

@@ -15,6 +15,15 @@ SELECT control_plane.get_secret_by_name('shop', 'db', service => repeat('x', 51)
 SELECT control_plane.rotate_secret(control_plane.secret_id('shop', 'db'), 'value', grace => '-1 second');
 SELECT control_plane.rotate_secret(control_plane.secret_id('shop', 'db'), 'value', grace => '11 years');
 SELECT control_plane.rotate_secret(control_plane.secret_id('shop', 'db'));
+SELECT control_plane.preview(control_plane.secret_id('shop', 'db'), 'purge');
+SELECT control_plane.preview(control_plane.secret_id('shop', 'db'), 'end_grace');
+SELECT control_plane.set_policy('shop', '-1 second');
+SELECT control_plane.set_policy('shop', hold_limit => '0');
+SELECT control_plane.set_rotation(control_plane.secret_id('shop', 'db'), '59 seconds');
+SELECT control_plane.set_rotation(control_plane.secret_id('shop', 'db'), length => 8);
+SELECT control_plane.set_rotation(control_plane.secret_id('shop', 'db'), length => 4097, alphabet => 'hex');
+SELECT control_plane.set_rotation(control_plane.secret_id('shop', 'db'), length => 8, alphabet => 'x');
+SELECT control_plane.set_rotation(control_plane.secret_id('shop', 'db'), length => 8, alphabet => 'xyx');
 SELECT control_plane.create_endpoint('shop', 'ftp://127.0.0.1/');
 SELECT control_plane.create_endpoint('shop', 'https://user:password@127.0.0.1/');
 SELECT control_plane.create_endpoint('shop', 'https://127.0.0.1/', event_types => '{}');
