@@ -13,6 +13,7 @@ mod churn;
 mod clone;
 mod crashes;
 mod decrypt;
+mod dry_run;
 mod dump;
 mod durable_audit;
 mod erasing;
