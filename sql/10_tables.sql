@@ -298,6 +298,45 @@ SELECT c.system_identifier, d.oid
 FROM pg_catalog.pg_control_system() AS c
 JOIN pg_catalog.pg_database AS d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
 
+-- What a project has otherwise than the server. grace NULL is the server's. hold_for_stragglers: a grace that
+-- is over goes on while a straggler is left, for hold_limit at most.
+CREATE TABLE control_plane.policies (
+    project_id text NOT NULL,
+    grace interval,
+    hold_for_stragglers boolean DEFAULT false NOT NULL,
+    hold_limit interval NOT NULL,
+    CONSTRAINT policies_pkey PRIMARY KEY (project_id),
+    CONSTRAINT policies_project_id_check CHECK (
+        pg_catalog.char_length(project_id) BETWEEN 1 AND 255
+        AND project_id OPERATOR(pg_catalog.!~) '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'
+        AND project_id OPERATOR(pg_catalog.<>) ALL (ARRAY['.', '..'])
+    ),
+    CONSTRAINT policies_grace_check CHECK (grace OPERATOR(pg_catalog.>=) '0'),
+    CONSTRAINT policies_hold_limit_check CHECK (hold_limit OPERATOR(pg_catalog.>) '0')
+);
+
+-- How the values of a secret are made (length characters of alphabet, which is a name or the characters
+-- themselves), and how often; either may be missing. A secret is known here by its chain, which has the id
+-- of its first version.
+CREATE TABLE control_plane.rotations (
+    chain_id uuid NOT NULL,
+    rotate_every interval,
+    length integer,
+    alphabet text,
+    next_rotation_at timestamptz,
+    CONSTRAINT rotations_pkey PRIMARY KEY (chain_id),
+    CONSTRAINT rotations_chain_id_fkey FOREIGN KEY (chain_id)
+        REFERENCES control_plane.secrets (id) ON DELETE CASCADE,
+    CONSTRAINT rotations_generator_check CHECK ((length IS NULL) OPERATOR(pg_catalog.=) (alphabet IS NULL)),
+    CONSTRAINT rotations_length_check CHECK (length BETWEEN 1 AND 4096),
+    CONSTRAINT rotations_alphabet_check CHECK (pg_catalog.char_length(alphabet) BETWEEN 2 AND 256),
+    CONSTRAINT rotations_rotate_every_check CHECK (rotate_every OPERATOR(pg_catalog.>) '0'),
+    CONSTRAINT rotations_schedule_check CHECK (
+        (rotate_every IS NULL) OPERATOR(pg_catalog.=) (next_rotation_at IS NULL)
+    ),
+    CONSTRAINT rotations_purpose_check CHECK (rotate_every IS NOT NULL OR length IS NOT NULL)
+);
+
 -- The rows are the user's, not the extension's: pg_dump takes them along.
 SELECT pg_catalog.pg_extension_config_dump('control_plane.secret_names', '');
 
@@ -328,3 +367,7 @@ SELECT pg_catalog.pg_extension_config_dump('control_plane.grants', '');
 SELECT pg_catalog.pg_extension_config_dump('control_plane.tokens', '');
 
 SELECT pg_catalog.pg_extension_config_dump('control_plane.installations', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.policies', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.rotations', '');

@@ -7,8 +7,8 @@ use crate::backend::answer::{Answer, Composite};
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
-use crate::lifecycle::grace;
 use crate::lifecycle::version::{self, State, Version};
+use crate::lifecycle::{duration, grace};
 use crate::workers::wake;
 use serde_json::json;
 
@@ -35,7 +35,7 @@ pub(crate) fn extend_grace<'s>(
     let id = Param::Uuid(Some(superseded.id));
     let by = Param::Interval(by);
     let times = session
-        .run(&EXTENDED, &[id, by, Param::Interval(grace::LONGEST)])?
+        .run(&EXTENDED, &[id, by, Param::Interval(duration::LONGEST)])?
         .first()
         .ok_or_else(Error::no_such_secret)?;
     // Else many extensions would reach what one may not.
@@ -63,17 +63,23 @@ pub(super) fn lock_in_grace(
     found: &Version,
 ) -> Result<Version> {
     let version = version::lock(session, caller, found, Permission::Write)?;
+    require_in_grace(session, &version)?;
+    Ok(version)
+}
+
+/// Refuses a version whose grace cannot be extended or ended because it has none.
+pub(super) fn require_in_grace(session: &Session, version: &Version) -> Result<()> {
     if version.deleted {
         return Err(Error::no_such_secret());
     }
     match version.state {
-        State::Grace => Ok(version),
+        State::Grace => Ok(()),
         State::Active => Err(Error::wrong_state(
             "this is the current version, which has no grace",
             version.id,
         )
         .with_hint("Give the id of a version that was superseded; secret_versions() lists them.")),
-        State::Destroyed | State::Deleted => Err(over(session, &version)?),
+        State::Destroyed | State::Deleted => Err(over(session, version)?),
     }
 }
 

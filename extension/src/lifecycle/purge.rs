@@ -14,11 +14,14 @@ use crate::workers::wake;
 use serde_json::json;
 use uuid::Uuid;
 
-// Not left to the foreign key: its action looks with the snapshot of the transaction too, and fails
-// under REPEATABLE READ for a consumer that is newer.
+// Not left to the foreign keys: their action looks with the snapshot of the transaction too, and fails
+// under REPEATABLE READ for a consumer or a schedule that is newer.
 static FORGET_CONSUMERS: Statement = Statement::new(
     c"DELETE FROM control_plane.secret_consumers AS c USING control_plane.secrets AS s WHERE s.id = c.secret_id AND s.chain_id = $1",
 );
+
+static FORGET_ROTATION: Statement =
+    Statement::new(c"DELETE FROM control_plane.rotations AS r WHERE r.chain_id = $1");
 
 // All at once: they refer to each other by rotated_from.
 static PURGE: Statement =
@@ -86,6 +89,7 @@ fn remove(
     let _declared = actor.declare(record);
     let chain = [Param::Uuid(Some(latest.chain_id))];
     session.run(&FORGET_CONSUMERS, &chain)?;
+    session.run(&FORGET_ROTATION, &chain)?;
     wake::erased();
     Ok(session.run(&PURGE, &chain)?.affected())
 }
