@@ -36,6 +36,7 @@ mod life;
 mod lifetimes;
 mod lock_queues;
 mod maintenance;
+mod maintenance_faults;
 mod make_run;
 mod messages;
 mod million;
