@@ -2,7 +2,8 @@
 
 -- Stores the uses that the records with these arrivals tell of, at most once a minute for each consumer
 -- and version, and what had to wait before. A service that is found to use a superseded version is told
--- of what happened to the secret, if it was not. Answers how many deliveries that are.
+-- of what happened to the secret, if it was not, and is expected to read the current one, as the consumers
+-- that the rotation knew of. Answers how many deliveries that are.
 CREATE FUNCTION control_plane.store_usage(after bigint, until bigint) RETURNS bigint
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
@@ -42,12 +43,34 @@ BEGIN
                 CONTINUE WHEN NOT EXISTS (SELECT FROM control_plane.secrets AS s WHERE s.id = used.secret_id);
                 RAISE lock_not_available;
             END IF;
+            -- So is the current version, where it is another: a rotation of that one, or who removes a
+            -- consumer from all versions, either sees what is expected of it below, or is not waited for.
+            IF EXISTS (
+                SELECT FROM control_plane.secrets AS s
+                JOIN control_plane.secrets AS v ON v.chain_id = s.chain_id
+                WHERE s.id = used.secret_id AND NOT s.active AND v.active
+            ) THEN
+                PERFORM FROM control_plane.secrets AS s
+                JOIN control_plane.secrets AS v ON v.chain_id = s.chain_id
+                WHERE s.id = used.secret_id AND v.active
+                FOR SHARE OF v SKIP LOCKED;
+                IF NOT FOUND THEN
+                    RAISE lock_not_available;
+                END IF;
+            END IF;
 
             INSERT INTO control_plane.secret_consumers AS c (secret_id, service, last_used_at, last_verified_at)
             VALUES (used.secret_id, used.service, used.used_at, used.verified_at)
             ON CONFLICT (secret_id, service) DO UPDATE SET
                 last_used_at = greatest(c.last_used_at, excluded.last_used_at),
                 last_verified_at = greatest(c.last_verified_at, excluded.last_verified_at);
+
+            INSERT INTO control_plane.secret_consumers (secret_id, service)
+            SELECT v.id, used.service
+            FROM control_plane.secrets AS s
+            JOIN control_plane.secrets AS v ON v.chain_id = s.chain_id
+            WHERE s.id = used.secret_id AND NOT s.active AND v.active
+            ON CONFLICT (secret_id, service) DO NOTHING;
 
             INSERT INTO control_plane.deliveries (id, event_id, endpoint_id)
             SELECT gen_random_uuid(), o.id, e.id

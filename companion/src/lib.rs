@@ -13,6 +13,7 @@ pub mod telemetry;
 
 mod answer;
 mod auth;
+mod consumer;
 mod database_url;
 mod db;
 mod dump;
@@ -21,6 +22,7 @@ mod error;
 mod extract;
 mod grace;
 mod key_file;
+mod policy;
 mod private_file;
 mod problem;
 mod router;
