@@ -44,6 +44,7 @@ pub extern "C-unwind" fn _PG_init() {
     audit::ring::request_shared_memory();
     access::rejected_tokens::request_shared_memory();
     redaction::log_hook::install();
+    access::strong_locks::install();
     backend::transaction::register_callback();
     keys::core_dumps::install();
     if let Some(reason) = keys::keyring::why_none() {

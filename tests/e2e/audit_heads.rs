@@ -287,6 +287,9 @@ async fn a_head_over_rest_is_the_head_of_sql_and_for_auditors_of_everything() ->
         verify(&sql, Some(answer.text("head"))).await?,
         Verdict::intact()
     );
+    // Somebody keeps it as it was answered.
+    let as_answered = answer.body.to_string();
+    assert_eq!(verify(&sql, Some(&as_answered)).await?, Verdict::intact());
     let token = app
         .token_for("auditor of one", &["audit"], "p", None)
         .await?;
@@ -322,5 +325,19 @@ async fn without_a_key_nothing_is_said_of_what_was_signed() -> Proof {
         .await;
     assert_eq!(refused.state, "PT503", "{refused:?}");
     assert!(refused.message.contains("has no key"), "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_first_head_is_signed_without_waiting_for_a_whole_interval() -> Proof {
+    let (cluster, sql) = server("pg_secrets.audit_head_interval = '1h'").await?;
+    eventually("a head in the log", || async {
+        cluster
+            .log()
+            .contains("pg_secrets audit head: segment")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(stored(&sql).await?.len(), 1);
     Ok(())
 }

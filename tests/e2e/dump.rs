@@ -128,7 +128,10 @@ async fn a_dump_restored_into_an_empty_server_with_the_same_key_is_the_same() ->
     for (format, flag) in [("custom", "--format=custom"), ("plain", "--format=plain")] {
         let file = folder.path().join(format);
         run(&app.cluster, "pg_dump", &[flag, "--file"], &file);
-        let restored = Cluster::start(key.clone(), "fsync = off");
+        let restored = Cluster::start(
+            key.clone(),
+            "fsync = off\npg_secrets.audit_head_interval = 0",
+        );
         let sql = restored.sql().await?;
         // Roles are the cluster's, not the database's: pg_dumpall --roles-only takes them along.
         sql.run(&format!("CREATE ROLE {COMPANION_LOGIN} LOGIN"))
@@ -237,7 +240,10 @@ async fn a_dump_restored_with_a_wrong_key_fails_clearly_and_loses_nothing() -> P
     let file = folder.path().join("dump");
     run(&original, "pg_dump", &["--format=custom", "--file"], &file);
 
-    let mut restored = Cluster::start(Key::new(), "fsync = off");
+    let mut restored = Cluster::start(
+        Key::new(),
+        "fsync = off\npg_secrets.audit_head_interval = 0",
+    );
     let sql = restored.sql().await?;
     sql.run(&format!("CREATE ROLE {COMPANION_LOGIN} LOGIN"))
         .await?;

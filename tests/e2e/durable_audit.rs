@@ -312,3 +312,78 @@ async fn without_the_extension_nothing_is_started_over_and_over() -> Proof {
         .await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_worker_that_is_ended_again_and_again_is_back_within_three_seconds() -> Proof {
+    let (_cluster, sql, id) = start("pg_secrets.audit_timeout = '3s'").await?;
+    for _ in 0..5 {
+        let worker = auditor(&sql).await;
+        sql.rows("SELECT pg_terminate_backend($1)", &[&worker])
+            .await?;
+        eventually("its end", || async {
+            let statement = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1";
+            let there: i64 = sql.one(statement, &[&worker]).await.ok()?;
+            (there == 0).then_some(())
+        })
+        .await;
+        sql.rows("SELECT control_plane.get_secret($1)", &[&id])
+            .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_number_that_somebody_forged_leads_to_none_that_is_used_twice() -> Proof {
+    let (_cluster, sql, id) = start("").await?;
+    let far: i64 = (1 << 62) - 1;
+    sql.rows("SELECT control_plane.get_secret($1)", &[&id])
+        .await?;
+    sql.rows(
+        "INSERT INTO control_plane.audit_logs (id, at, action, outcome, actor, login, arrival)
+         VALUES (gen_random_uuid(), now(), 'forged', 'success', 'x', 'x', $1)",
+        &[&far],
+    )
+    .await?;
+    let worker = auditor(&sql).await;
+    sql.rows("SELECT pg_terminate_backend($1)", &[&worker])
+        .await?;
+    sql.rows("SELECT control_plane.get_secret($1)", &[&id])
+        .await?;
+    let last: i64 = sql
+        .one(
+            "SELECT max(arrival) FROM control_plane.audit_logs WHERE action = 'secret.accessed'",
+            &[],
+        )
+        .await?;
+    assert!(last < far / 2, "{last}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_asks_for_long_names_that_are_not_there_fills_the_audit_no_faster() -> Proof {
+    let (_cluster, sql, _) = start("").await?;
+    let (long, real) = ("x".repeat(200), "r".repeat(200));
+    sql.rows(
+        "SELECT control_plane.create_secret('p', $1, 'a value')",
+        &[&real],
+    )
+    .await?;
+    sql.run("CREATE ROLE prober; SELECT control_plane.grant_project('prober', 'list', 'q'); SET ROLE prober")
+        .await?;
+    for name in [&long, &real] {
+        sql.refused("SELECT control_plane.get_secret_by_name('p', $1)", &[name])
+            .await;
+        sql.refused("SELECT control_plane.get_secrets($1)", &[name])
+            .await;
+    }
+    sql.run("RESET ROLE").await?;
+    let recorded: Vec<String> = sql
+        .all(
+            "SELECT coalesce(name, project_id) FROM control_plane.audit_logs WHERE action = 'secret.access_denied' ORDER BY id",
+            &[],
+        )
+        .await?;
+    let cut = |letter: &str| format!("{}…", letter.repeat(64));
+    assert_eq!(recorded, [cut("x"), cut("x"), real, cut("r")]);
+    Ok(())
+}

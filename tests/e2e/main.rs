@@ -31,6 +31,7 @@ mod interop;
 mod key_errors;
 mod key_file;
 mod life;
+mod lock_queues;
 mod make_run;
 mod messages;
 mod misuse;

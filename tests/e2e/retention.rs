@@ -2,7 +2,7 @@
 //! with stays to be looked at.
 
 use crate::verdict::{UNPROTECTED, Verdict, head, last, read, rewrite_from, server, verify};
-use pg_secrets_tests::{Proof, Session, chained, eventually};
+use pg_secrets_tests::{Cluster, Home, Key, Proof, Session, chained, eventually};
 use serde_json::Value;
 
 /// Sets how long records are kept.
@@ -270,5 +270,75 @@ async fn somebody_elses_lock_delays_retention_and_nothing_beside_it() -> Proof {
     reading.await??;
     chained(&sql).await;
     assert_eq!(verify(&sql, None).await?, Verdict::intact());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_change_of_keys_leaves_checkpoints_and_heads_that_the_new_key_vouches_for() -> Proof {
+    let (a, b) = (Key::generate("rfc9580"), Key::generate("rfc4880"));
+    let keys = Home::new();
+    let path = keys.write("keys.asc", &a);
+    let settings = format!(
+        "pg_secrets.maintenance_interval = '1s'\npg_secrets.audit_head_interval = 0\npg_secrets.key_file = '{}'\n",
+        path.display()
+    );
+    let cluster = Cluster::start(Key::None, &settings);
+    cluster.install().await?;
+    let sql = cluster.sql().await?;
+    sql.run("SELECT control_plane.create_secret('p', 'n', 'a value')")
+        .await?;
+    read(&sql, 30).await?;
+    age(&sql, 10).await?;
+    keep(&sql, "1h").await?;
+    checkpoint_reaches(&sql, 10).await;
+
+    let use_keys = async |text: String, primary: &str| -> Proof {
+        keys.write("keys.asc", &text);
+        sql.run("SELECT pg_reload_conf()").await?;
+        eventually("the keys", || async {
+            let said: String = sql
+                .one(
+                    "SELECT fingerprint FROM control_plane.pgp_keys() WHERE \"primary\"",
+                    &[],
+                )
+                .await
+                .ok()?;
+            (primary.is_empty() || said != primary).then_some(())
+        })
+        .await;
+        Ok(())
+    };
+    let old: String = sql
+        .one("SELECT fingerprint FROM control_plane.pgp_keys()", &[])
+        .await?;
+    use_keys(format!("{b}{a}"), &old).await?;
+    let mut left: i64 = 1;
+    while left > 0 {
+        left = sql
+            .one("SELECT control_plane.reencrypt_secrets(100)", &[])
+            .await?;
+    }
+    use_keys(b.clone(), &old).await?;
+    assert_eq!(verify(&sql, None).await?, Verdict::intact());
+    age(&sql, 20).await?;
+    checkpoint_reaches(&sql, 20).await;
+    assert_eq!(verify(&sql, None).await?, Verdict::intact());
+
+    // Without that, the verdict names the key that is missed.
+    let c = Key::generate("rfc9580");
+    let new: String = sql
+        .one(
+            "SELECT fingerprint FROM control_plane.pgp_keys() WHERE \"primary\"",
+            &[],
+        )
+        .await?;
+    use_keys(c, &new).await?;
+    let explanation: String = sql
+        .one("SELECT explanation FROM control_plane.verify_audit()", &[])
+        .await?;
+    assert!(
+        explanation.contains("put it back behind the primary one"),
+        "{explanation}"
+    );
     Ok(())
 }

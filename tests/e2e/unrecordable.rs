@@ -1,7 +1,7 @@
 //! While no record can be made durable nothing is read, and everything else goes on.
 
 use crate::durable_audit::{auditor, count, signal, start};
-use pg_secrets_tests::{Proof, eventually};
+use pg_secrets_tests::{Proof, Session, eventually};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -193,6 +193,130 @@ async fn a_synchronous_standby_that_is_gone_lets_no_value_out() -> Proof {
     let began = Instant::now();
     cluster.stop();
     assert!(began.elapsed() < Duration::from_secs(10));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_worker_committed_and_did_not_live_to_tell_of_counts_as_not_released() -> Proof {
+    let (cluster, sql, id) = start("pg_secrets.audit_timeout = '3s'").await?;
+    let worker = auditor(&sql).await;
+    sql.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        .await?;
+    sql.run("SELECT pg_reload_conf()").await?;
+    let reader = cluster.sql().await?;
+    let read = tokio::spawn(async move {
+        reader
+            .refused("SELECT control_plane.get_secret($1)", &[&id])
+            .await
+            .state
+    });
+    eventually("a worker that waits for the standby", || async {
+        let statement =
+            "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'";
+        let waiting: i64 = sql.one(statement, &[&worker]).await.ok()?;
+        (waiting == 1).then_some(())
+    })
+    .await;
+    // Its commit is done, and nobody knows of it.
+    sql.rows("SELECT pg_terminate_backend($1)", &[&worker])
+        .await?;
+    assert_eq!(read.await?, "PT503");
+    sql.run("ALTER SYSTEM RESET synchronous_standby_names")
+        .await?;
+    sql.run("SELECT pg_reload_conf()").await?;
+    eventually("the record of it", || async {
+        let found = count(&sql, "secret.accessed", "not released").await.ok()?;
+        (found == 1).then_some(())
+    })
+    .await;
+    assert_eq!(count(&sql, "secret.accessed", "success").await?, 0);
+    sql.rows("SELECT control_plane.get_secret($1)", &[&id])
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_recorded_of_a_read_of_many_that_fails_for_one_is_withdrawn() -> Proof {
+    let (_cluster, sql, _) = start("fsync = off").await?;
+    sql.run(
+        "SELECT control_plane.create_secret('many', 'n' || i, 'a value') FROM generate_series(1, 70) AS i;
+         SELECT control_plane.create_secret('many', 'zbad', 'a value');
+         CREATE FUNCTION public.choosy(name text) RETURNS int LANGUAGE plpgsql IMMUTABLE
+             AS $$ BEGIN IF name = 'zbad' AND pg_backend_pid() IN (SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_secrets auditor') THEN RAISE 'no'; END IF; RETURN 1; END $$;
+         CREATE INDEX choosy ON control_plane.audit_logs (public.choosy(name))",
+    )
+    .await?;
+    let refused = sql
+        .refused("SELECT control_plane.get_secrets('many')", &[])
+        .await;
+    assert_eq!(refused.state, "PT503");
+    let written = count(&sql, "secret.accessed", "success").await?;
+    assert_eq!(
+        written, 70,
+        "the first part was recorded before the second failed"
+    );
+    assert_eq!(withdrawn(&sql, 1).await, [70]);
+    // One that succeeds withdraws nothing.
+    sql.run("DROP INDEX control_plane.choosy").await?;
+    sql.rows("SELECT control_plane.get_secrets('many')", &[])
+        .await?;
+    assert_eq!(count(&sql, "secret.not_released", "not released").await?, 1);
+    Ok(())
+}
+
+/// How many records each withdrawal takes back that say otherwise, once there are so many of them.
+async fn withdrawn(sql: &Session, withdrawals: usize) -> Vec<i64> {
+    eventually("the withdrawals", || async {
+        let found: Vec<i64> = sql
+            .all(
+                "SELECT (SELECT count(*) FROM control_plane.audit_logs AS a
+                     WHERE a.action = 'secret.accessed' AND a.outcome = 'success' AND a.detail->>'read' = w.detail->>'read')
+                 FROM control_plane.audit_logs AS w
+                 WHERE w.action = 'secret.not_released' AND w.outcome = 'not released' ORDER BY w.id",
+                &[],
+            )
+            .await
+            .ok()?;
+        (found.len() == withdrawals).then_some(found)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_was_recorded_for_a_session_that_is_terminated_is_withdrawn_and_nothing_else() -> Proof
+{
+    let (cluster, sql, id) = start("fsync = off\npg_secrets.audit_timeout = '20s'").await?;
+    sql.run("SELECT control_plane.create_secret('many', 'n' || i, 'a value') FROM generate_series(1, 100) AS i")
+        .await?;
+    let reader = cluster.sql().await?;
+    let other = cluster.sql().await?;
+    let pid: i32 = reader.one("SELECT pg_backend_pid()", &[]).await?;
+    // The second part of the read finds the table locked.
+    sql.run(
+        "CREATE FUNCTION public.slow(name text) RETURNS int LANGUAGE plpgsql IMMUTABLE
+             AS $$ BEGIN IF name = 'n99' THEN PERFORM pg_sleep(2); END IF; RETURN 1; END $$;
+         CREATE INDEX slow ON control_plane.audit_logs (public.slow(name))",
+    )
+    .await?;
+    let read = tokio::spawn(async move {
+        reader
+            .refused("SELECT control_plane.get_secrets('many')", &[])
+            .await
+            .state
+    });
+    eventually("the first records", || async {
+        let found = count(&sql, "secret.accessed", "success").await.ok()?;
+        (found >= 64).then_some(())
+    })
+    .await;
+    sql.rows("SELECT pg_terminate_backend($1)", &[&pid]).await?;
+    assert_eq!(read.await?, "57P01");
+    other
+        .rows("SELECT control_plane.get_secret($1)", &[&id])
+        .await?;
+    let taken_back = withdrawn(&sql, 1).await;
+    let all = count(&sql, "secret.accessed", "success").await?;
+    assert_eq!(taken_back, [all - 1], "all but the other session's");
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use sequoia_openpgp::parse::{Dearmor, PacketParserBuilder, PacketParserResult, P
 use sequoia_openpgp::policy::{HashAlgoSecurity, Policy, StandardPolicy};
 use sequoia_openpgp::serialize::Serialize;
 use sequoia_openpgp::types::{HashAlgorithm, RevocationStatus, SignatureType};
-use sequoia_openpgp::{Profile, Result as PgpResult};
+use sequoia_openpgp::{KeyHandle, Profile, Result as PgpResult};
 use std::time::SystemTime;
 use thiserror::Error;
 
@@ -71,9 +71,9 @@ pub enum VerifyTextError {
     /// It begins as a signed message, and is none.
     #[error("the signed message is damaged, or not of the form that this server makes")]
     Malformed,
-    /// None of the keys made the signature.
-    #[error("the message is not signed by a key of this server")]
-    UnknownSigner,
+    /// None of the keys made the signature; whose it claims to be, if it says so.
+    #[error("the message is not signed by a key of this server{}", named(.0))]
+    UnknownSigner(Option<String>),
     /// The text or the signature was changed, or the signature counts for nothing any more: it has
     /// an end of validity, or a hash algorithm that is broken.
     #[error("the signature is bad")]
@@ -127,6 +127,14 @@ impl Keyring {
     }
 }
 
+impl Keyring {
+    /// The fingerprint of the certificate that signs, in upper-case hex; `None` where none can.
+    pub fn signer_fingerprint(&self) -> Option<&str> {
+        let signer = self.signer.as_ref().ok();
+        signer.map(|signer| signer.fingerprint.as_str())
+    }
+}
+
 impl SecretKeys {
     /// The text of a message that [`Keyring::sign_text`] made with any of the keys, including those
     /// that open no messages. A key that has expired or was superseded since is as good as ever for
@@ -159,7 +167,8 @@ impl SecretKeys {
         let signed = cleartext::canonical(&parts.text);
         let issuers = signature.get_issuers();
         let keys = self.certs.iter().flat_map(|cert| cert.keys());
-        let mut reason = VerifyTextError::UnknownSigner;
+        let claimed = issuers.first().map(KeyHandle::to_hex);
+        let mut reason = VerifyTextError::UnknownSigner(claimed);
         for key in keys {
             let handle = key.key().key_handle();
             if !issuers.iter().any(|issuer| issuer.aliases(&handle)) {
@@ -180,6 +189,11 @@ impl SecretKeys {
         }
         Err(reason)
     }
+}
+
+fn named(signer: &Option<String>) -> String {
+    let named = |key| format!(", but by the key {key}");
+    signer.as_ref().map(named).unwrap_or_default()
 }
 
 fn sign(signer: &Signer, text: &str) -> PgpResult<String> {

@@ -5,4 +5,5 @@ pub(crate) mod identity;
 pub(crate) mod names;
 pub(crate) mod rejected_tokens;
 pub(crate) mod rights;
+pub(crate) mod strong_locks;
 pub(crate) mod tokens;

@@ -24,10 +24,28 @@ const FULL: Duration = Duration::from_millis(2);
 /// Hands records to the audit worker and waits until they are committed and flushed. On any error,
 /// and where the wait is cancelled, nothing may be released; the worker then records that.
 pub(crate) fn write(records: &[Vec<u8>]) -> Result<()> {
+    write_or_withdraw(records, || None)
+}
+
+/// The same. Where it fails although some of them were written, the record that `withdrawal` makes says of
+/// these that nothing was released.
+pub(super) fn write_or_withdraw(
+    records: &[Vec<u8>],
+    withdrawal: impl Fn() -> Option<Vec<u8>>,
+) -> Result<()> {
     refuse_on_standby()?;
     let deadline = Instant::now() + gucs::audit_timeout();
+    let mut underway = Underway {
+        tickets: VecDeque::with_capacity(records.len().min(CHUNK)),
+        written: 0,
+        withdrawal,
+    };
+    // A process that is terminated drops nothing. Of a single record there is next to no time between its
+    // being written and its reader's hearing of it.
+    if records.len() > 1 {
+        ring::set_last_word((underway.withdrawal)());
+    }
     for chunk in records.chunks(CHUNK) {
-        let mut tickets = VecDeque::with_capacity(chunk.len());
         for record in chunk {
             // Where no slot is free, what this reader holds itself is brought to its end first: readers that
             // held slots and waited for more would wait for each other.
@@ -35,20 +53,53 @@ pub(crate) fn write(records: &[Vec<u8>]) -> Result<()> {
                 if let Some(ticket) = Ticket::submit(record) {
                     break ticket;
                 }
-                let Some(held) = tickets.pop_front() else {
-                    break submit(record, deadline)?;
-                };
                 ring::wake_worker();
-                wait(&held, deadline)?;
+                if !underway.finish_first(deadline)? {
+                    break submit(record, deadline)?;
+                }
             };
-            tickets.push_back(ticket);
+            underway.tickets.push_back(ticket);
         }
         ring::wake_worker();
-        for ticket in &tickets {
-            wait(ticket, deadline)?;
+        while underway.finish_first(deadline)? {}
+    }
+    underway.written = 0;
+    Ok(())
+}
+
+/// The records of one reader that are not all written yet. When it is dropped too early, by an error or a
+/// cancelled wait, what was written of it is withdrawn.
+struct Underway<F: Fn() -> Option<Vec<u8>>> {
+    tickets: VecDeque<Ticket>,
+    written: usize,
+    withdrawal: F,
+}
+
+impl<F: Fn() -> Option<Vec<u8>>> Underway<F> {
+    /// Waits for the first of the tickets; false where there is none.
+    fn finish_first(&mut self, deadline: Instant) -> Result<bool> {
+        let Some(first) = self.tickets.front() else {
+            return Ok(false);
+        };
+        wait(first, deadline)?;
+        self.tickets.pop_front();
+        self.written += 1;
+        Ok(true)
+    }
+}
+
+impl<F: Fn() -> Option<Vec<u8>>> Drop for Underway<F> {
+    fn drop(&mut self) {
+        for ticket in self.tickets.drain(..) {
+            self.written += usize::from(ticket.give_up());
+        }
+        ring::set_last_word(None);
+        if self.written > 0
+            && let Some(record) = (self.withdrawal)()
+        {
+            ring::leave(&record);
         }
     }
-    Ok(())
 }
 
 /// Hands a record to the audit worker and does not wait for it.

@@ -34,6 +34,13 @@ impl Kind {
         }
     }
 
+    /// The kind with this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Kind::Head, Kind::Checkpoint]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+
     fn title(self) -> String {
         format!("pg_secrets audit {}", self.name())
     }
@@ -57,14 +64,18 @@ pub(crate) fn export_audit_head<'s>(
 
 /// Signs a position, as a cleartext signed message (RFC 9580, section 7).
 pub(super) fn sign(session: &Session, kind: Kind, position: Position) -> Result<String> {
-    let now = timestamp::now(session)?;
+    sign_as_of(kind, position, &timestamp::now(session)?)
+}
+
+/// The same for a position that was the last one at the time `at`.
+pub(super) fn sign_as_of(kind: Kind, position: Position, at: &str) -> Result<String> {
     let text = format!(
         "{}\nsegment: {}\nseq: {}\nhash: {}\nat: {}\n",
         kind.title(),
         position.segment,
         position.seq,
         hex(&position.hash),
-        now,
+        at,
     );
     let held = keyring::require()?;
     held.keyring().sign_text(&text).map_err(|error| {
@@ -79,6 +90,23 @@ pub(super) fn sign(session: &Session, kind: Kind, position: Position) -> Result<
 /// # Errors
 /// Where it is not what [`sign`] made, or not signed by one of the server's keys.
 pub(super) fn read(kind: Kind, signed: &str) -> Result<Position> {
+    Ok(read_signed(kind, signed)?.position)
+}
+
+/// What was signed, and by whom.
+pub(super) struct Signed {
+    pub(super) position: Position,
+    /// When the position was the last one.
+    pub(super) at: String,
+    /// The fingerprint of the certificate that signed it.
+    pub(super) signer: String,
+}
+
+/// The same, with all that it says.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_signed(kind: Kind, signed: &str) -> Result<Signed> {
     let held = keyring::require()?;
     let refused = |why: String| {
         Error::unprocessable(format!("this is no {} of the audit: {why}", kind.name())).with_hint(
@@ -89,15 +117,28 @@ pub(super) fn read(kind: Kind, signed: &str) -> Result<Position> {
         .keyring()
         .verify_text(signed)
         .map_err(|error| refused(error.to_string()))?;
-    parse(kind, &verified.text).ok_or_else(|| refused("it says something else".to_owned()))
+    let (position, at) =
+        parse(kind, &verified.text).ok_or_else(|| refused("it says something else".to_owned()))?;
+    Ok(Signed {
+        position,
+        at,
+        signer: verified.fingerprint,
+    })
 }
 
-/// Reads a head as somebody kept it: as it was exported, or in base64 on one line, as the log has it.
+/// Reads a head as somebody kept it: as it was exported, in the JSON that REST answers, or in base64 on one
+/// line, as the log has it.
 ///
 /// # Errors
 /// As [`read`].
 pub(super) fn read_kept(kept: &str) -> Result<Position> {
     let kept = kept.trim();
+    // What `GET /api/audit/head` answers.
+    if let Ok(answer) = serde_json::from_str::<serde_json::Value>(kept)
+        && let Some(head) = answer["head"].as_str()
+    {
+        return read(Kind::Head, head);
+    }
     let decoded = STANDARD
         .decode(kept)
         .ok()
@@ -105,17 +146,18 @@ pub(super) fn read_kept(kept: &str) -> Result<Position> {
     read(Kind::Head, decoded.as_deref().unwrap_or(kept))
 }
 
-fn parse(kind: Kind, text: &str) -> Option<Position> {
+fn parse(kind: Kind, text: &str) -> Option<(Position, String)> {
     let mut lines = text.lines();
     if lines.next()? != kind.title() {
         return None;
     }
     let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(": ");
-    Some(Position {
+    let position = Position {
         segment: Uuid::parse_str(field("segment")?).ok()?,
         seq: field("seq")?.parse().ok()?,
         hash: from_hex(field("hash")?)?,
-    })
+    };
+    Some((position, field("at")?.to_owned()))
 }
 
 static KEEP: Statement = Statement::new(

@@ -75,7 +75,7 @@ pub(crate) fn list_audit<'s>(
     if !(1..=LARGEST_PAGE).contains(&limit) {
         return Err(
             Error::bad_input(format!("limit must be between 1 and {LARGEST_PAGE}"))
-                .with_hint("The id of a page's last record, given as before, gets the next page."),
+                .with_hint("The id of a page's last record, given as before (over REST: as cursor), gets the next page."),
         );
     }
     let denied = outcome.as_deref() == Some("denied");

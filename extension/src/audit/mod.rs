@@ -13,6 +13,7 @@ mod progress;
 pub(crate) mod protection;
 pub(crate) mod reads;
 pub(crate) mod record;
+pub(crate) mod renewal;
 mod retention;
 pub(crate) mod ring;
 mod segment;

@@ -3,9 +3,13 @@
 use crate::access::identity::Caller;
 use crate::access::rights::ReadingService;
 use crate::audit::durable;
+use crate::audit::encoded::Encoded;
 use crate::audit::record::{Encoder, Record};
-use crate::backend::session::Session;
+use crate::backend::lock_waits;
+use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
+use crate::gucs;
+use crate::id;
 use crate::lifecycle::version::{self, Version};
 use serde_json::json;
 use uuid::Uuid;
@@ -22,6 +26,8 @@ pub(crate) fn record(
     durable::refuse_on_standby()?;
     let encoder = Encoder::new(caller);
     let mut records = Vec::with_capacity(versions.len());
+    // By it the records of a read of many are known from those of others at the same time.
+    let read = (versions.len() > 1).then(id::new).transpose()?;
     for version in versions {
         let mut accessed = Record::new("secret.accessed");
         accessed.project_id = Some(version.project_id.clone());
@@ -32,9 +38,23 @@ pub(crate) fn record(
         if service.verified {
             accessed.add_detail("verified", json!(true));
         }
+        if let Some(read) = read {
+            accessed.add_detail("read", json!(read));
+        }
         records.push(encoder.encode(accessed.by_administrator(administrator))?);
     }
-    durable::write(&records)
+    durable::write_or_withdraw(&records, || withdrawal(&encoder, &records, read))
+}
+
+/// What is recorded where some of a read's records were written, and it failed for another.
+fn withdrawal(encoder: &Encoder<'_>, records: &[Vec<u8>], read: Option<Uuid>) -> Option<Vec<u8>> {
+    let mut withdrawn = Record::new("secret.not_released");
+    withdrawn.outcome = "not released";
+    withdrawn.detail = Some(match read {
+        Some(read) => json!({"read": read}),
+        None => json!({"record": Encoded::from_bytes(records.first()?)?.id}),
+    });
+    encoder.encode(withdrawn).ok()
 }
 
 /// What somebody tried to read, as far as it is known.
@@ -55,6 +75,7 @@ pub(crate) fn or_refused<T>(
     attempt: Attempt,
     read: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
+    lock_waits::limit(gucs::audit_timeout());
     read().map_err(|error| {
         if !error.is_refusal() {
             return error;
@@ -80,6 +101,11 @@ fn record_refusal(
     denied.version = attempt.version;
     denied.service = attempt.service;
     denied.detail = Some(json!({"sqlstate": String::from_utf8_lossy(&error.sqlstate())}));
+    if !is_known(session, &denied)? {
+        // Whoever invents names fills the table with no more than is of use.
+        denied.project_id = denied.project_id.map(|text| shortened(&text));
+        denied.name = denied.name.map(|text| shortened(&text));
+    }
     // Whoever looks into the audit wants to know which secret it was, if there is one.
     if let Some(id) = denied.secret_id
         && let Some(row) = version::by_id(session, id)?
@@ -90,4 +116,29 @@ fn record_refusal(
         denied.version = denied.version.or(Some(known.number));
     }
     durable::write(&[Encoder::new(caller).encode(denied)?])
+}
+
+/// How much is recorded of the name of something that is not there, in characters.
+const LONGEST_UNKNOWN: usize = 64;
+
+static KNOWN: Statement = Statement::new(
+    c"SELECT FROM control_plane.secret_names AS n WHERE n.project_id = $1 AND ($2 IS NULL OR n.name = $2) LIMIT 1",
+);
+
+/// Whether what a refused read names is there, where its names are longer than what is recorded of others.
+fn is_known(session: &Session, denied: &Record) -> Result<bool> {
+    let (project, name) = (denied.project_id.as_deref(), denied.name.as_deref());
+    let long = |text: Option<&str>| text.is_some_and(|t| t.len() > LONGEST_UNKNOWN);
+    if !long(project) && !long(name) {
+        return Ok(true);
+    }
+    let named = session.run(&KNOWN, &[Param::Text(project), Param::Text(name)])?;
+    Ok(named.first().is_some())
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_UNKNOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }

@@ -32,12 +32,16 @@ impl Checkpoints {
             let signed = row.text(3).unwrap_or_default();
             // Without any key nothing is said of the audit, good or bad.
             keyring::require()?;
-            if head::read(Kind::Checkpoint, &signed).ok() != Some(position) {
-                read.finding = Some(Finding::of_link(
-                    "unverifiable",
-                    position.seq,
-                    "the checkpoint that retention left there is not one that a key of this server has signed",
-                ));
+            let wrong = match head::read(Kind::Checkpoint, &signed) {
+                Ok(said) if said == position => None,
+                Ok(_) => Some("it says something else than its row".to_owned()),
+                Err(error) => Some(error.message),
+            };
+            if let Some(wrong) = wrong {
+                let explanation = format!(
+                    "the checkpoint that retention left there cannot be checked: {wrong}. If that key is one of this server's that was taken out, put it back behind the primary one and run pg-secrets reencrypt"
+                );
+                read.finding = Some(Finding::of_link("unverifiable", position.seq, explanation));
             }
             read.positions.push(position);
         }

@@ -27,10 +27,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How long to look for the next record of a single reader before sleeping; see `durable.rs`.
 const SPIN: Duration = Duration::from_micros(200);
 
-// One that somebody forged to be the last of all must not become the first of too many.
+// One that somebody forged to be the last of all must not become the first of too many. The limit moves on with
+// the clock, a million a second, and the numbers given out behind it do not: none of them is used twice.
 static LAST_ARRIVAL: Statement = Statement::new(
-    c"SELECT coalesce(pg_catalog.max(a.arrival), 0) FROM control_plane.audit_logs AS a WHERE a.arrival < 4611686018427387904",
+    c"SELECT coalesce(pg_catalog.max(a.arrival), 0) FROM control_plane.audit_logs AS a WHERE a.arrival < $1",
 );
+
+/// How far ahead of the clock a number may be to be believed, in microseconds: a hundred years.
+const BELIEVED_AHEAD: i64 = 100 * 366 * 86_400_000_000;
 
 static NOT_RELEASED: Statement = Statement::new(
     c"UPDATE control_plane.audit_logs AS a SET outcome = 'not released' WHERE a.id = ANY ($1::uuid[]) AND a.outcome = 'success'",
@@ -40,14 +44,18 @@ static NOT_RELEASED: Statement = Statement::new(
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub(crate) extern "C-unwind" fn pgs_auditor_main(_argument: pg_sys::Datum) {
-    if !process::begin() || !ring::become_worker() {
+    if !process::begin() {
         return;
     }
+    let Some(left_behind) = ring::become_worker() else {
+        return;
+    };
     // A failure ends this process with an error in the log, and the launcher starts it again.
     let last = attempt(last_arrival).expect("the audit's table can be read");
     let mut writer = Writer {
         arrival: last.max(id::now()),
     };
+    fail(&left_behind);
     // What an earlier worker wrote may have anything.
     ring::note(Seen::Service, writer.arrival);
     ring::note(Seen::Denial, writer.arrival);
@@ -84,7 +92,10 @@ fn spin(seen: u32) {
 
 fn last_arrival() -> Result<i64> {
     Session::with(|session| {
-        let last = session.run(&LAST_ARRIVAL, &[])?.first();
+        let believed = id::now().saturating_add(BELIEVED_AHEAD);
+        let last = session
+            .run(&LAST_ARRIVAL, &[Param::Bigint(believed)])?
+            .first();
         Ok(last.and_then(|row| row.bigint(0)).unwrap_or(0))
     })
 }
@@ -121,14 +132,9 @@ impl Writer {
                 }
             }
         }
-        if !left.is_empty()
-            && let Err(reason) = mark_not_released(&left)
-        {
-            let said = format!(
-                "pg_secrets: {} reads that were given up are recorded as if they were not: {reason}",
-                left.len()
-            );
-            raise::log(PgLogLevel::WARNING, &said);
+        mark_not_released(&left);
+        if process::is_stopping() {
+            return;
         }
         ring::settle(self.arrival);
         wake::bookkeeper();
@@ -158,7 +164,10 @@ impl Writer {
         };
         self.arrival += i64::try_from(batch.len()).unwrap_or(0);
         attempt(insert)?;
-        let durable = !process::is_stopping();
+        if process::is_stopping() {
+            // The commit may not have waited for the standby: whoever comes next lets the readers fail.
+            return Ok(());
+        }
         for ((_, record), arrival) in batch.iter().zip(first + 1..) {
             if record.texts[encoded::SERVICE].is_some() {
                 ring::note(Seen::Service, arrival);
@@ -168,7 +177,7 @@ impl Writer {
             }
         }
         for (one, record) in batch {
-            if one.finish(durable) && !one.abandoned {
+            if one.finish(true) && !one.abandoned {
                 left.push(record.id);
             }
         }
@@ -183,14 +192,40 @@ fn give_up(one: &Taken, reason: &str) {
     raise::log(PgLogLevel::WARNING, &said);
 }
 
-/// Says of records that are written already that nothing was released.
-fn mark_not_released(ids: &[Uuid]) -> std::result::Result<(), String> {
-    let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+/// Brings to its end what a worker before this one has not: its readers fail, and where it was committed
+/// nevertheless, the record says that nothing was released.
+fn fail(left_behind: &[Taken]) {
+    let records = left_behind
+        .iter()
+        .filter_map(|one| Encoded::from_bytes(&one.record));
+    let ids: Vec<Uuid> = records.map(|record| record.id).collect();
+    mark_not_released(&ids);
+    for one in left_behind {
+        one.finish(false);
+    }
+}
+
+/// Says of records that are written already that nothing was released; before they are settled.
+fn mark_not_released(ids: &[Uuid]) {
+    if ids.is_empty() {
+        return;
+    }
+    let texts: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+    if let Err(reason) = update_outcomes(&texts) {
+        let said = format!(
+            "pg_secrets: {} reads that were given up are recorded as if they were not: {reason}",
+            ids.len()
+        );
+        raise::log(PgLogLevel::WARNING, &said);
+    }
+}
+
+fn update_outcomes(ids: &[String]) -> std::result::Result<(), String> {
     attempt(|| {
         process::as_owner(|| {
             let _permitted = protection::permit();
             Session::with(|session| {
-                session.run(&NOT_RELEASED, &[Param::Texts(Some(&ids))])?;
+                session.run(&NOT_RELEASED, &[Param::Texts(Some(ids))])?;
                 Ok(())
             })
         })?;

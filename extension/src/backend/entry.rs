@@ -4,13 +4,15 @@
 use crate::access::identity::Caller;
 use crate::backend::answer::Answer;
 use crate::backend::arguments::Arguments;
+use crate::backend::lock_waits;
 use crate::backend::owner::AsOwner;
 use crate::backend::raise::Report;
 use crate::backend::session::Session;
 use crate::error::{Error, Result};
 use crate::{audit, preload};
-use pgrx::pg_sys;
-use pgrx::pg_sys::panic::pgrx_extern_c_guard;
+use pgrx::pg_sys::panic::{CaughtError, pgrx_extern_c_guard};
+use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
+use std::panic::AssertUnwindSafe;
 
 /// What a SQL function does, once it is known who calls: it runs as the extension's owner, with
 /// SPI connected.
@@ -152,9 +154,17 @@ fn changed_table(trigger: &pg_sys::TriggerData) -> audit::changes::Changed {
 /// # Safety
 /// The caller's frames hold nothing that needs to be dropped.
 pub(super) unsafe fn guarded(work: impl FnOnce() -> Result<pg_sys::Datum>) -> pg_sys::Datum {
-    let report_or_datum = || match work() {
-        Ok(datum) => Ok(datum),
-        Err(error) => Err(Report::of(&error)),
+    let report_or_datum = || {
+        let outer = lock_waits::begin();
+        let locked = |caught| match lock_waits::exceeded() {
+            Some(error) => Err(error),
+            None => CaughtError::rethrow(caught),
+        };
+        let done = PgTryBuilder::new(AssertUnwindSafe(work))
+            .catch_when(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, locked)
+            .execute();
+        lock_waits::end(outer);
+        done.map_err(|error| Report::of(&error))
     };
     // SAFETY: the outcome needs no drop either way.
     unsafe {

@@ -6,6 +6,7 @@ pub(crate) mod arguments;
 pub(crate) mod client;
 pub(crate) mod entry;
 pub(crate) mod latch;
+pub(crate) mod lock_waits;
 pub(crate) mod owner;
 pub(crate) mod planner;
 pub(crate) mod raise;

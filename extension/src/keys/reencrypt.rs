@@ -9,6 +9,7 @@ use crate::access::identity::Caller;
 use crate::access::rights::Rights;
 use crate::audit::changes;
 use crate::audit::record::{self, Record};
+use crate::audit::renewal::{self, Renewed};
 use crate::backend::answer::Answer;
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Row, Session, Statement};
@@ -53,8 +54,8 @@ static LEFT: Statement = Statement::new(
     c"SELECT (SELECT count(*) FROM control_plane.versions AS v WHERE (v.key_fingerprint < $1 OR v.key_fingerprint > $1) AND v.state <> 'destroyed') + (SELECT count(*) FROM control_plane.endpoints AS e WHERE e.key_fingerprint <> $1)",
 );
 
-/// reencrypt_secrets: brings up to `batch` versions and signing secrets over to the primary key, and
-/// answers how many are left under others. What cannot be opened stays as it is, and counts as left;
+/// reencrypt_secrets: brings up to `batch` versions, signing secrets and signed heads of the audit over to
+/// the primary key, and answers how many are left under others. What cannot be opened stays as it is, and counts as left;
 /// verify_secrets names it.
 pub(crate) fn reencrypt_secrets<'s>(
     session: &'s Session,
@@ -81,12 +82,21 @@ pub(crate) fn reencrypt_secrets<'s>(
     };
     let moved_versions = move_over(session, &held, &versions, batch)?;
     let moved_endpoints = move_over(session, &held, &endpoints, batch - moved_versions)?;
-    if moved_versions + moved_endpoints > 0 {
+    let moved = moved_versions + moved_endpoints;
+    // To look at all heads takes a while: they have a call of their own, behind the rest.
+    let looked = moved < batch;
+    let heads = if looked {
+        renewal::renew(session, batch - moved)?
+    } else {
+        Renewed::default()
+    };
+    if moved + heads.renewed > 0 {
         let mut record = Record::new("secrets.reencrypted");
         record.detail = Some(json!({
             "key_fingerprint": primary,
             "versions": moved_versions,
             "endpoints": moved_endpoints,
+            "audit_heads": heads.renewed,
         }));
         let record = record.by_administrator(rights.is_administrator());
         record::write(session, caller, record)?;
@@ -96,7 +106,11 @@ pub(crate) fn reencrypt_secrets<'s>(
         .first()
         .and_then(|row| row.bigint(0))
         .ok_or_else(|| Error::internal("no count"))?;
-    Ok(Answer::Bigint(left))
+    Ok(Answer::Bigint(if looked {
+        left + heads.left
+    } else {
+        left.max(1)
+    }))
 }
 
 /// Brings up to `batch` rows of a table over; answers how many.

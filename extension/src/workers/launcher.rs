@@ -116,7 +116,7 @@ impl Worker {
             self.pause = if since > LONG_LIFE {
                 Duration::ZERO
             } else {
-                (self.pause * 2).clamp(SHORTEST_PAUSE, LOOK_AGAIN)
+                (self.pause * 2).clamp(SHORTEST_PAUSE, self.kind.longest_pause)
             };
         }
         if since < self.pause {
@@ -185,24 +185,30 @@ struct Kind {
     function: &'static str,
     /// Whether one runs, whoever has started it.
     runs: fn() -> bool,
+    /// How long one that keeps ending is left alone at most.
+    longest_pause: Duration,
 }
 
 const AUDITOR: Kind = Kind {
     name: "pg_secrets auditor",
     function: "pgs_auditor_main",
     runs: ring::has_worker,
+    // Nothing is read without it.
+    longest_pause: Duration::from_secs(2),
 };
 
 const BOOKKEEPER: Kind = Kind {
     name: "pg_secrets bookkeeper",
     function: "pgs_bookkeeper_main",
     runs: wake::has_bookkeeper,
+    longest_pause: LOOK_AGAIN,
 };
 
 const NOTIFIER: Kind = Kind {
     name: "pg_secrets notifier",
     function: "pgs_notifier_main",
     runs: wake::has_notifier,
+    longest_pause: LOOK_AGAIN,
 };
 
 fn start(kind: Kind) -> Option<DynamicBackgroundWorker> {
