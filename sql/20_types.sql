@@ -141,7 +141,7 @@ CROSS JOIN LATERAL (
 ) AS usage
 WHERE v.active;
 
--- A service that reads a secret, or is expected to. last_version is the newest version that it read, with
+-- A service that reads a secret, or is expected to. last_version is the version that it read last, with
 -- that version's state; both are NULL where it has not read any. verified says whether a read of that
 -- version came with a token or grant that is bound to the service. endpoints is how many would tell it of a
 -- rotation, its own and the project's; told_at is when one of its own was told of the current version.
@@ -181,11 +181,13 @@ FROM (
         CASE WHEN c.last_used_at IS NOT NULL THEN v.version END AS last_version,
         CASE WHEN c.last_used_at IS NOT NULL THEN v.state END AS last_state,
         c.last_used_at,
-        c.last_used_at IS NOT NULL AND NOT v.active AS straggler
+        c.last_used_at IS NOT NULL
+            AND NOT pg_catalog.bool_or(v.active AND c.last_used_at IS NOT NULL)
+                OVER (PARTITION BY v.chain_id, c.service::text) AS straggler
     FROM control_plane.versions AS v
     JOIN control_plane.secret_consumers AS c ON c.secret_id OPERATOR(pg_catalog.=) v.id
     -- What it read comes before what it is expected to read.
-    ORDER BY v.chain_id, c.service::text, c.last_used_at IS NULL, v.version DESC
+    ORDER BY v.chain_id, c.service::text, c.last_used_at DESC NULLS LAST, v.version DESC
 ) AS reader
 CROSS JOIN LATERAL (
     SELECT pg_catalog.count(*) AS endpoints

@@ -122,10 +122,26 @@ async fn who_has_not_read_the_new_version_is_the_straggler_and_nobody_else() -> 
         )
         .await?;
     assert_eq!(summary, 1);
-    // A worker that goes back to the old version has read the new one all the same.
-    read(&api, &sql, "worker", &old).await?;
-    let found = consumers(&api, &new).await?;
+    // A worker that goes back to the old version has read the new one all the same; but the end of the old
+    // one would break it.
+    sql.rows(
+        "UPDATE control_plane.secret_consumers SET last_used_at = last_used_at - interval '2 minutes'
+         WHERE secret_id IN ($1::text::uuid, $2::text::uuid)",
+        &[&old, &new],
+    )
+    .await?;
+    api.get_as("worker", &format!("/api/secrets/{old}"))
+        .await?
+        .expect(200)?;
+    let found = eventually("the use of the old version", || async {
+        let found = consumers(&api, &new).await.ok()?;
+        (found[1]["last_version"] == 1).then_some(found)
+    })
+    .await;
+    assert_eq!(found[1]["last_state"], "grace");
     assert_eq!(found[1]["straggler"], false);
+    let broken = by_sql(&sql, &format!("preview('{old}', 'end_grace')")).await?;
+    assert_eq!(services(&broken), ["edge_function", "worker"]);
     Ok(())
 }
 
