@@ -1,9 +1,9 @@
 -- Who uses which version, worked out from the records of reads by a worker: a reader never writes here.
 
 -- Stores the uses that the records with these arrivals tell of, at most once a minute for each consumer
--- and version while it reads no other, and what had to wait before. A service that is found to use a superseded version is told
--- of what happened to the secret, if it was not, and is expected to read the current one, as the consumers
--- that the rotation knew of. Answers how many deliveries that are.
+-- and version while it reads no other, and what had to wait before. A service that is found to use a
+-- superseded version is told of what happened to the secret, if it was not, and is expected to read the
+-- current one, as the consumers that the rotation knew of. Answers how many deliveries that are.
 CREATE FUNCTION control_plane.store_usage(after bigint, until bigint) RETURNS bigint
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
