@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints what opening and sealing cost beside pgcrypto, measured in one backend of a private Postgres
-# that is made for it and removed again, and how many audited reads a second there are. A slow figure is no
-# failure; a wrong value is one.
+# that is made for it and removed again, how many audited reads a second there are, and how long one takes with
+# few and with many versions in the table. A slow figure is no failure; a wrong value is one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=$PWD/target
@@ -63,3 +63,4 @@ owned "$bin/pg_ctl" restart --pgdata "$home/data" --log "$home/log" --silent --w
   fail 'It did not start.'
 }
 "${clean[@]}" bin="$bin" home="$home" dev/bench/reads.sh
+"${clean[@]}" bin="$bin" home="$home" dev/bench/versions.sh

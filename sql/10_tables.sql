@@ -23,7 +23,8 @@ CREATE TABLE control_plane.secret_names (
     )
 );
 
--- One row per version. value_encrypted is an OpenPGP message, NULL once the version is destroyed.
+-- One row per version. value_encrypted is an OpenPGP message, NULL once the version is destroyed. held_from is
+-- when the grace would have ended, where it goes on for somebody who still reads the version.
 CREATE TABLE control_plane.secrets (
     id uuid NOT NULL,
     chain_id uuid NOT NULL,
@@ -43,6 +44,7 @@ CREATE TABLE control_plane.secrets (
     deleted_at timestamptz,
     purge_at timestamptz,
     key_fingerprint text,
+    held_from timestamptz,
     CONSTRAINT secrets_pkey PRIMARY KEY (id),
     CONSTRAINT secrets_project_id_name_version_key UNIQUE (project_id, name, version),
     CONSTRAINT secrets_project_id_name_fkey FOREIGN KEY (project_id, name)
@@ -280,6 +282,22 @@ CREATE TABLE control_plane.tokens (
     )
 );
 
+-- Where the extension was installed: which cluster, by the number that initdb gave it, and which database of
+-- it. There is one row; a restore adds the original's, and a copy has that alone. Then the database does
+-- nothing by itself until confirm_restored() makes it one row again, with the place where it is.
+CREATE TABLE control_plane.installations (
+    id uuid DEFAULT pg_catalog.gen_random_uuid() NOT NULL,
+    cluster bigint NOT NULL,
+    database oid NOT NULL,
+    recorded_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    CONSTRAINT installations_pkey PRIMARY KEY (id)
+);
+
+INSERT INTO control_plane.installations (cluster, database)
+SELECT c.system_identifier, d.oid
+FROM pg_catalog.pg_control_system() AS c
+JOIN pg_catalog.pg_database AS d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
+
 -- What a project has otherwise than the server. grace NULL is the server's. hold_for_stragglers: a grace that
 -- is over goes on while a straggler is left, for hold_limit at most.
 CREATE TABLE control_plane.policies (
@@ -347,6 +365,8 @@ SELECT pg_catalog.pg_extension_config_dump('control_plane.deliveries', '');
 SELECT pg_catalog.pg_extension_config_dump('control_plane.grants', '');
 
 SELECT pg_catalog.pg_extension_config_dump('control_plane.tokens', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.installations', '');
 
 SELECT pg_catalog.pg_extension_config_dump('control_plane.policies', '');
 

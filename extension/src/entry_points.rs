@@ -11,6 +11,7 @@ use crate::lifecycle::{
     blast_radius, consumers, create, delete, destroy, extend, generator, list, policy, purge, read,
     restore, rollback, rotate,
 };
+use crate::maintenance::{installation, run};
 use crate::outbox::{claim, endpoints};
 use pgrx::pg_sys;
 
@@ -59,6 +60,8 @@ entry_points! {
     pgs_purge_secret / pg_finfo_pgs_purge_secret => purge::purge_secret,
     pgs_register_consumer / pg_finfo_pgs_register_consumer => consumers::register_consumer,
     pgs_unregister_consumer / pg_finfo_pgs_unregister_consumer => consumers::unregister_consumer,
+    pgs_run_maintenance / pg_finfo_pgs_run_maintenance => run::run_maintenance,
+    pgs_confirm_restored / pg_finfo_pgs_confirm_restored => installation::confirm_restored,
     pgs_blast_radius / pg_finfo_pgs_blast_radius => blast_radius::blast_radius,
     pgs_preview / pg_finfo_pgs_preview => blast_radius::preview,
     pgs_set_policy / pg_finfo_pgs_set_policy => policy::set_policy,

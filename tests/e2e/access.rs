@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// A call of every function for a secret `{id}` of project `{p}`, and what it answers somebody who
 /// has no grant. Who may not see a secret is told that there is none.
-const CALLS: [(&str, &str); 50] = [
+const CALLS: [(&str, &str); 52] = [
     ("create_secret('{p}', 'other', 'a value')", "PT403"),
     ("get_secret('{id}')", "PT404"),
     ("get_secret_by_name('{p}', 'name')", "PT404"),
@@ -25,6 +25,8 @@ const CALLS: [(&str, &str); 50] = [
     ("purge_secret('{id}')", "PT404"),
     ("register_consumer('{id}', 'service')", "PT404"),
     ("unregister_consumer('{id}', 'service')", "PT404"),
+    ("run_maintenance()", "PT403"),
+    ("confirm_restored()", "PT403"),
     ("blast_radius('{id}')", "PT404"),
     ("preview('{id}', 'rotate')", "PT404"),
     ("preview('{id}', 'end_grace')", "PT404"),

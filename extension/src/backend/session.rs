@@ -196,6 +196,13 @@ pub(crate) fn on_standby() -> bool {
     unsafe { pg_sys::RecoveryInProgress() }
 }
 
+/// Ends with Postgres's own error where the transaction can write nothing: on a standby, or because it is
+/// read-only.
+pub(crate) fn require_writable(function: &CStr) {
+    // SAFETY: reads the backend's own state, and raises.
+    unsafe { pg_sys::PreventCommandIfReadOnly(function.as_ptr()) };
+}
+
 /// What a statement returned.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'s> {
@@ -290,6 +297,14 @@ impl Row<'_> {
 
     pub(crate) fn boolean(&self, column: usize) -> Option<bool> {
         self.get(column)
+    }
+
+    /// Microseconds since 2000.
+    pub(crate) fn timestamp(&self, column: usize) -> Option<i64> {
+        let datum = self.datum(column)?;
+        debug_assert_eq!(self.type_oid(column), pg_sys::TIMESTAMPTZOID);
+        // SAFETY: a timestamp is passed as the 64-bit integer that it is.
+        unsafe { i64::from_datum(datum, false) }
     }
 
     pub(crate) fn uuid(&self, column: usize) -> Option<Uuid> {

@@ -9,15 +9,16 @@ use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::lifecycle::version::{self, State, Version};
 use crate::lifecycle::{duration, grace};
+use crate::workers::wake;
 use serde_json::json;
 
 static EXTENDED: Statement = Statement::new(
     c"SELECT pg_catalog.to_char(e.was AT TIME ZONE 'UTC', e.form), pg_catalog.to_char(e.becomes AT TIME ZONE 'UTC', e.form), e.becomes > pg_catalog.clock_timestamp() + $3 FROM (SELECT s.expires_at AS was, s.expires_at + $2 AS becomes, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"' AS form FROM control_plane.secrets AS s WHERE s.id = $1) AS e",
 );
 
-// The warning was of an end that is none any more.
+// The warning was of an end that is none any more, and a hold would count from it.
 static EXTEND: Statement = Statement::new(
-    c"UPDATE control_plane.secrets AS s SET expires_at = s.expires_at + $2, warned_at = NULL WHERE s.id = $1 AND s.expires_at > pg_catalog.clock_timestamp()",
+    c"UPDATE control_plane.secrets AS s SET expires_at = s.expires_at + $2, warned_at = NULL, held_from = NULL WHERE s.id = $1 AND s.expires_at > pg_catalog.clock_timestamp()",
 );
 
 /// extend_grace: lets the version in grace with this id stay readable for longer.
@@ -50,6 +51,7 @@ pub(crate) fn extend_grace<'s>(
             return Err(over(session, &superseded)?);
         }
     }
+    wake::changed();
     let row = version::answer(session, superseded.id)?;
     Ok(Answer::One(Composite { row, secret: None }))
 }

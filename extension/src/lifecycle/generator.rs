@@ -12,6 +12,7 @@ use crate::gucs;
 use crate::lifecycle::duration::{self, Least, SECOND};
 use crate::lifecycle::value;
 use crate::lifecycle::version::{self, Version};
+use crate::workers::wake;
 use pg_secrets_generator::Generator;
 use serde_json::json;
 use uuid::Uuid;
@@ -85,6 +86,8 @@ pub(crate) fn set_rotation<'s>(
             )?;
         }
     }
+    // It may be due before the maintenance would look again.
+    wake::changed();
     let row = session.run(&GET, &[chain])?.first();
     let row = row.ok_or_else(|| Error::internal("no rotation"))?;
     Ok(Answer::One(Composite { row, secret: None }))
@@ -130,16 +133,23 @@ pub(crate) fn value_of_rotation(
 
 /// A new value for a secret that has a generator.
 fn generate(session: &Session, chain: Uuid) -> Result<Zeroizing<String>> {
+    generated(session, chain)?.ok_or_else(|| {
+        Error::null("value").with_hint(
+            "Only for a secret that has a generator it can be left out; control_plane.set_rotation() gives it one.",
+        )
+    })
+}
+
+/// A new value for a secret; `None` where it has no generator.
+pub(super) fn generated(session: &Session, chain: Uuid) -> Result<Option<Zeroizing<String>>> {
     let row = session.run(&GET, &[Param::Uuid(Some(chain))])?.first();
     let (length, alphabet) = match &row {
         Some(row) => (row.integer(2), row.text(3)),
         None => (None, None),
     };
-    let generator = generator(length, alphabet.as_deref())?.ok_or_else(|| {
-        Error::null("value").with_hint(
-            "Only for a secret that has a generator it can be left out; control_plane.set_rotation() gives it one.",
-        )
-    })?;
+    let Some(generator) = generator(length, alphabet.as_deref())? else {
+        return Ok(None);
+    };
     let value = generator
         .generate()
         .map_err(|_| Error::unavailable("the operating system gives no randomness"))?;
@@ -150,5 +160,5 @@ fn generate(session: &Session, chain: Uuid) -> Result<Zeroizing<String>> {
         ))
         .with_hint("The limit is pg_secrets.max_value_size in postgresql.conf; the length is what control_plane.set_rotation() said."));
     }
-    Ok(value)
+    Ok(Some(value))
 }
