@@ -46,6 +46,26 @@ async fn a_rotation_without_a_grace_has_the_projects_and_else_the_servers() -> P
 }
 
 #[tokio::test]
+async fn a_server_without_grace_erases_the_old_version_with_the_rotation() -> Proof {
+    let app = TestApp::start("fsync = off\npg_secrets.grace_period = 0").await;
+    let sql = app.sql().await?;
+    assert_eq!(grace(&sql, "p", "").await?, 0);
+    let left: i64 = sql
+        .one(
+            "SELECT count(*) FROM control_plane.secrets WHERE NOT active AND value_encrypted IS NOT NULL",
+            &[],
+        )
+        .await?;
+    assert_eq!(left, 0);
+    // A project, and a rotation, can have one all the same.
+    sql.rows("SELECT control_plane.set_policy('p', '1 hour')", &[])
+        .await?;
+    assert_eq!(grace(&sql, "p", "").await?, 60 * 60);
+    assert_eq!(grace(&sql, "q", ", grace => '5s'").await?, 5);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_policy_is_set_as_a_whole_and_read_as_it_was_set() -> Proof {
     let app = TestApp::shared().await;
     let api = app.api();
