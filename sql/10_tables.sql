@@ -284,16 +284,18 @@ CREATE TABLE control_plane.tokens (
 
 -- Where the extension was installed: which cluster, by the number that initdb gave it, and which database of
 -- it. There is one row; a restore adds the original's, and a copy has that alone. Then the database does
--- nothing by itself until confirm_restored() makes it one row again, with the place where it is.
-CREATE TABLE control_plane.installations (
+-- nothing by itself until confirm_restored() makes it one row again, with the place where it is. The name is the
+-- first of our tables' names: pg_dump writes them in that order, so a restore knows what it is before it has
+-- anything that it could act on.
+CREATE TABLE control_plane.active_installations (
     id uuid DEFAULT pg_catalog.gen_random_uuid() NOT NULL,
     cluster bigint NOT NULL,
     database oid NOT NULL,
     recorded_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
-    CONSTRAINT installations_pkey PRIMARY KEY (id)
+    CONSTRAINT active_installations_pkey PRIMARY KEY (id)
 );
 
-INSERT INTO control_plane.installations (cluster, database)
+INSERT INTO control_plane.active_installations (cluster, database)
 SELECT c.system_identifier, d.oid
 FROM pg_catalog.pg_control_system() AS c
 JOIN pg_catalog.pg_database AS d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
@@ -366,7 +368,7 @@ SELECT pg_catalog.pg_extension_config_dump('control_plane.grants', '');
 
 SELECT pg_catalog.pg_extension_config_dump('control_plane.tokens', '');
 
-SELECT pg_catalog.pg_extension_config_dump('control_plane.installations', '');
+SELECT pg_catalog.pg_extension_config_dump('control_plane.active_installations', '');
 
 SELECT pg_catalog.pg_extension_config_dump('control_plane.policies', '');
 

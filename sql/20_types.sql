@@ -210,23 +210,36 @@ CROSS JOIN LATERAL (
         AND e.service::text OPERATOR(pg_catalog.=) reader.service
 ) AS told;
 
--- Who still reads which version: has read it, and no newer one since.
+-- Who still reads which version: has read it, and no newer one since. verified: the same by verified reads
+-- alone. Whoever uses a service's name without being bound to it does not make its verified reads undone.
 CREATE VIEW control_plane.current_reads AS
 SELECT
-    c.secret_id,
-    c.service::text AS service
-FROM control_plane.secret_consumers AS c
-JOIN control_plane.secrets AS s ON s.id OPERATOR(pg_catalog.=) c.secret_id
-WHERE c.last_used_at IS NOT NULL
-    AND NOT EXISTS (
+    reads.secret_id,
+    reads.service,
+    reads.last_used_at,
+    reads.verified
+FROM (
+    SELECT
+        c.secret_id,
+        c.service::text AS service,
+        c.last_used_at,
+        c.last_verified_at IS NOT NULL AND NOT coalesce(moved.verified_at OPERATOR(pg_catalog.>=) c.last_verified_at, false) AS verified,
+        coalesce(moved.used_at OPERATOR(pg_catalog.>=) c.last_used_at, false) AS moved
+    FROM control_plane.secret_consumers AS c
+    JOIN control_plane.secrets AS s ON s.id OPERATOR(pg_catalog.=) c.secret_id
+    CROSS JOIN LATERAL (
         SELECT
+            pg_catalog.max(m.last_used_at) AS used_at,
+            pg_catalog.max(m.last_verified_at) AS verified_at
         FROM control_plane.secrets AS newer
-        JOIN control_plane.secret_consumers AS moved ON moved.secret_id OPERATOR(pg_catalog.=) newer.id
+        JOIN control_plane.secret_consumers AS m ON m.secret_id OPERATOR(pg_catalog.=) newer.id
         WHERE newer.chain_id OPERATOR(pg_catalog.=) s.chain_id
             AND newer.version OPERATOR(pg_catalog.>) s.version
-            AND moved.service OPERATOR(pg_catalog.=) c.service
-            AND moved.last_used_at OPERATOR(pg_catalog.>=) c.last_used_at
-    );
+            AND m.service OPERATOR(pg_catalog.=) c.service
+    ) AS moved
+    WHERE c.last_used_at IS NOT NULL
+) AS reads
+WHERE reads.verified OR NOT reads.moved;
 
 -- What holds for a project. grace is NULL where the server's holds.
 CREATE TYPE control_plane.policy AS (

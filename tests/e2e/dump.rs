@@ -14,7 +14,7 @@ async fn contents(sql: &Session) -> Proof<Vec<(String, Vec<Value>)>> {
         .all(
             "SELECT relname::text FROM pg_class
              WHERE relnamespace = 'control_plane'::regnamespace AND relkind = 'r'
-                 AND relname NOT IN ('audit_chain', 'audit_progress', 'audit_unchained', 'installations') ORDER BY 1",
+                 AND relname NOT IN ('audit_chain', 'audit_progress', 'audit_unchained', 'active_installations') ORDER BY 1",
             &[],
         )
         .await?;

@@ -241,3 +241,98 @@ async fn a_secret_that_is_due_is_rotated_or_told_of_once() -> Proof {
     assert_eq!(next, 3);
     Ok(())
 }
+
+#[tokio::test]
+async fn somebody_who_uses_a_services_name_does_not_hide_who_still_reads_the_old_version() -> Proof
+{
+    let (cluster, sql) = server().await?;
+    let old = create(&sql, "hidden").await?;
+    let bound = verified(&cluster, &sql, "real").await?;
+    let name = login(&sql).await?;
+    sql.rows(
+        "SELECT control_plane.grant_project($1, 'read', 'p')",
+        &[&name],
+    )
+    .await?;
+    let stranger = cluster.connect(&name, "postgres").await?;
+    bound.rows(READ, &[&old]).await?;
+    // More names than a warning lists.
+    stranger
+        .rows(
+            "SELECT control_plane.get_secret($1, 'a' || i) FROM generate_series(1, 150) AS i",
+            &[&old],
+        )
+        .await?;
+    used(&sql, old, "real").await;
+    used(&sql, old, "a150").await;
+    sql.run("ALTER SYSTEM SET pg_secrets.expiry_warning = '1s'")
+        .await?;
+    sql.run("SELECT pg_reload_conf()").await?;
+    let new: Uuid = sql
+        .one(
+            "SELECT id FROM control_plane.rotate_secret($1, 'a new value', grace => '8 seconds')",
+            &[&old],
+        )
+        .await?;
+    stranger
+        .rows("SELECT control_plane.get_secret($1, 'real')", &[&new])
+        .await?;
+    used(&sql, new, "real").await;
+    let broken: Vec<String> = sql
+        .all(
+            "SELECT service FROM control_plane.preview($1, 'end_grace') WHERE service = 'real'",
+            &[&old],
+        )
+        .await?;
+    assert_eq!(broken, ["real"]);
+    let warned: Value = eventually("the warning", || async {
+        sql.one(
+            "SELECT body::jsonb->'data' FROM control_plane.outbox WHERE type = 'secret.expiring'",
+            &[],
+        )
+        .await
+        .ok()
+    })
+    .await;
+    assert_eq!(warned["straggler_count"], 151);
+    assert_eq!(
+        warned["stragglers"][0], "real",
+        "who is vouched for comes first"
+    );
+    assert_eq!(warned["stragglers"].as_array().map(Vec::len), Some(100));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_secret_that_is_restored_is_not_rotated_for_what_came_due_meanwhile() -> Proof {
+    let (_cluster, sql) = server().await?;
+    let id = create(&sql, "back").await?;
+    sql.rows(
+        "SELECT control_plane.set_rotation($1, interval '1 hour', 20, 'abcdef')",
+        &[&id],
+    )
+    .await?;
+    sql.rows("SELECT control_plane.delete_secret($1)", &[&id])
+        .await?;
+    sql.run("UPDATE control_plane.rotations SET next_rotation_at = clock_timestamp() - interval '1 minute'")
+        .await?;
+    sql.rows("SELECT control_plane.restore_secret($1)", &[&id])
+        .await?;
+    sql.rows("SELECT control_plane.run_maintenance()", &[])
+        .await?;
+    let version: i32 = sql
+        .one(
+            "SELECT version FROM control_plane.get_secret_by_name('p', 'back')",
+            &[],
+        )
+        .await?;
+    assert_eq!(version, 1);
+    let ahead: bool = sql
+        .one(
+            "SELECT next_rotation_at > clock_timestamp() FROM control_plane.rotations",
+            &[],
+        )
+        .await?;
+    assert!(ahead);
+    Ok(())
+}

@@ -192,3 +192,19 @@ async fn a_copy_whose_workers_are_off_sends_and_sweeps_nothing() -> Proof {
     assert!(is_done(&sql).await.is_some());
     Ok(())
 }
+
+#[tokio::test]
+async fn a_restore_knows_that_it_is_one_before_it_has_anything_to_act_on() -> Proof {
+    let (cluster, _sql) = crate::maintenance::server("fsync = off").await?;
+    let dump = cluster.client("pg_dump").args(["--data-only"]).output()?;
+    let dump = String::from_utf8(dump.stdout)?;
+    let tables = dump
+        .lines()
+        .filter(|line| line.starts_with("COPY control_plane."));
+    let first = tables.map(str::to_owned).next().unwrap_or_default();
+    assert!(
+        first.starts_with("COPY control_plane.active_installations "),
+        "{first}"
+    );
+    Ok(())
+}

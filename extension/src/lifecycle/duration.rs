@@ -12,6 +12,15 @@ pub(crate) const SECOND: i64 = 1_000_000;
 /// The longest that anything may last, in microseconds.
 pub(crate) const LONGEST: i64 = gucs::LONGEST_SECONDS as i64 * SECOND;
 
+/// Seconds, with their fraction where there is one, of a duration in microseconds.
+pub(crate) fn seconds(microseconds: i64) -> serde_json::Value {
+    if microseconds % SECOND == 0 {
+        return (microseconds / SECOND).into();
+    }
+    // Within ten years exact to the microsecond.
+    (microseconds as f64 / SECOND as f64).into()
+}
+
 /// The least that something may last.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Least {

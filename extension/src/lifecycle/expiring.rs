@@ -14,9 +14,10 @@ static WARN: Statement = Statement::new(
     c"UPDATE control_plane.secrets AS s SET warned_at = now.at FROM (SELECT pg_catalog.clock_timestamp() AS at) AS now WHERE s.id = $1 AND s.warned_at IS NULL AND s.destroyed_at IS NULL AND s.deleted_at IS NULL AND s.expires_at > now.at AND s.expires_at <= now.at + $2 RETURNING s.expires_at",
 );
 
-// At most so many are listed, and all are counted.
+// At most so many are listed, and all are counted. Those that somebody vouches for come first: names are free
+// to whoever may read.
 static STRAGGLERS: Statement = Statement::new(
-    c"SELECT r.service, pg_catalog.count(*) OVER () FROM control_plane.current_reads AS r WHERE r.secret_id = $1 ORDER BY r.service LIMIT 100",
+    c"SELECT r.service, pg_catalog.count(*) OVER () FROM control_plane.current_reads AS r WHERE r.secret_id = $1 ORDER BY r.verified DESC, r.last_used_at DESC, r.service LIMIT 100",
 );
 
 /// Warns of the version with this id, whose name is locked, if its grace ends within `warning`

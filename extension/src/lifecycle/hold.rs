@@ -14,7 +14,7 @@ use uuid::Uuid;
 // Whoever uses a service's name without being bound to it neither makes a hold last nor ends one: only
 // verified reads count, of this version and of newer ones.
 static HOLDING: Statement = Statement::new(
-    c"SELECT c.service::text, pg_catalog.count(*) OVER () FROM control_plane.secret_consumers AS c JOIN control_plane.secrets AS s ON s.id = c.secret_id WHERE c.secret_id = $1 AND c.last_verified_at IS NOT NULL AND NOT EXISTS (SELECT FROM control_plane.secrets AS newer JOIN control_plane.secret_consumers AS moved ON moved.secret_id = newer.id WHERE newer.chain_id = s.chain_id AND newer.version > s.version AND moved.service = c.service AND moved.last_verified_at >= c.last_verified_at) ORDER BY c.service LIMIT 100",
+    c"SELECT r.service, pg_catalog.count(*) OVER () FROM control_plane.current_reads AS r WHERE r.secret_id = $1 AND r.verified ORDER BY r.service LIMIT 100",
 );
 
 static HOLD: Statement = Statement::new(

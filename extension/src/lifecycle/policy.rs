@@ -40,7 +40,7 @@ pub(crate) fn set_policy<'s>(
     let mut record = Record::new("policy.changed");
     record.project_id = Some(project.clone());
     record.detail = Some(json!({
-        "grace_seconds": grace.map(|grace| grace / SECOND),
+        "grace_seconds": grace.map(duration::seconds),
         "hold_for_stragglers": hold,
         "hold_limit_seconds": limit / SECOND,
     }));

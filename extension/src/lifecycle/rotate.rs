@@ -88,14 +88,14 @@ pub(super) fn succeed<'s>(
     record.detail = Some(json!({
         "rotated_from": old.id,
         "reason": new.reason,
-        "grace_seconds": grace / duration::SECOND,
+        "grace_seconds": duration::seconds(grace),
     }));
     let mut data = json!({
         "new_version": number,
         "rotated_from": old.id,
         "previous_version": old.number,
         "rotation_reason": new.reason,
-        "grace_seconds": grace / duration::SECOND,
+        "grace_seconds": duration::seconds(grace),
     });
     if let Some(to) = new.rolled_back_to {
         record.action = "secret.rolled_back";

@@ -24,7 +24,7 @@ pub(crate) const HINT: &str = "When the original is gone for good, SELECT contro
 // One row, written by the install script. A restore adds the original's to it, whichever database it goes
 // into; a copy has the original's alone.
 static OWN: Statement = Statement::new(
-    c"SELECT pg_catalog.count(*) = 1 AND pg_catalog.bool_and(i.cluster = $1 AND i.database = $2) FROM control_plane.installations AS i",
+    c"SELECT pg_catalog.count(*) = 1 AND pg_catalog.bool_and(i.cluster = $1 AND i.database = $2) FROM control_plane.active_installations AS i",
 );
 
 /// This database's identity: the number that initdb gave the cluster, and the database's within it. A
@@ -42,16 +42,17 @@ pub(crate) fn is_own(session: &Session) -> Result<bool> {
 }
 
 static LOCK: Statement =
-    Statement::new(c"LOCK TABLE control_plane.installations IN SHARE ROW EXCLUSIVE MODE");
+    Statement::new(c"LOCK TABLE control_plane.active_installations IN SHARE ROW EXCLUSIVE MODE");
 
 static KNOWN: Statement = Statement::new(
-    c"SELECT i.cluster::text, i.database::text FROM control_plane.installations AS i WHERE (i.cluster, i.database) <> ($1, $2) ORDER BY i.recorded_at, i.id",
+    c"SELECT i.cluster::text, i.database::text FROM control_plane.active_installations AS i WHERE (i.cluster, i.database) <> ($1, $2) ORDER BY i.recorded_at, i.id",
 );
 
-static FORGET: Statement = Statement::new(c"DELETE FROM control_plane.installations");
+static FORGET: Statement = Statement::new(c"DELETE FROM control_plane.active_installations");
 
-static RECORD: Statement =
-    Statement::new(c"INSERT INTO control_plane.installations (cluster, database) VALUES ($1, $2)");
+static RECORD: Statement = Statement::new(
+    c"INSERT INTO control_plane.active_installations (cluster, database) VALUES ($1, $2)",
+);
 
 /// confirm_restored: from now on this database acts by itself. False where it did already.
 pub(crate) fn confirm_restored<'s>(
