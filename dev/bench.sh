@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Prints what opening and sealing cost beside pgcrypto, measured in one backend of a private Postgres
-# that is made for it and removed again, how many audited reads a second there are, and what the library
-# costs whom it does not concern. A slow figure is no failure; a wrong value is one.
+# that is made for it and removed again, how many audited reads a second there are, how long one takes with
+# few and with many versions in the table, and what the library costs whom it does not concern. A slow
+# figure is no failure; a wrong value is one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=$PWD/target
@@ -33,9 +34,7 @@ clean=(env --ignore-environment "PATH=$PATH")
 owned() { (cd / && "${clean[@]}" "${as_owner[@]}" "$@"); }
 stop() {
   trap '' INT TERM HUP
-  for data in data plain; do
-    owned "$bin/pg_ctl" stop --pgdata "$home/$data" --mode immediate --silent >/dev/null 2>&1 || true
-  done
+  owned "$bin/pg_ctl" stop --pgdata "$home/data" --mode immediate --silent >/dev/null 2>&1 || true
   rm -rf "$home"
 }
 trap stop EXIT
@@ -65,13 +64,9 @@ owned "$bin/pg_ctl" restart --pgdata "$home/data" --log "$home/log" --silent --w
   fail 'It did not start.'
 }
 "${clean[@]}" bin="$bin" home="$home" dev/bench/reads.sh
+"${clean[@]}" bin="$bin" home="$home" dev/bench/versions.sh
 
-say '==> Starting another beside it, without pg_secrets'
-owned "$bin/initdb" --pgdata "$home/plain" --username postgres --auth trust --encoding UTF8 \
-  --locale C.UTF-8 --no-sync >/dev/null
-owned "$bin/pg_ctl" start --pgdata "$home/plain" --log "$home/plain.log" --silent --wait \
-  --options "-c listen_addresses='' -c unix_socket_directories='$home' -c port=5433" >/dev/null || {
-  cat "$home/plain.log" >&2
-  fail 'It did not start.'
-}
-"${clean[@]}" bin="$bin" home="$home" dev/bench/preload.sh
+say '==> Starting two others, of which one has pg_secrets preloaded'
+# They have the machine to themselves.
+owned "$bin/pg_ctl" stop --pgdata "$home/data" --mode fast --silent >/dev/null
+"${clean[@]}" bin="$bin" home="$home" owner="${as_owner[*]}" dev/bench/preload.sh

@@ -23,7 +23,8 @@ CREATE TABLE control_plane.secret_names (
     )
 );
 
--- One row per version. value_encrypted is an OpenPGP message, NULL once the version is destroyed.
+-- One row per version. value_encrypted is an OpenPGP message, NULL once the version is destroyed. held_from is
+-- when the grace would have ended, where it goes on for somebody who still reads the version.
 CREATE TABLE control_plane.secrets (
     id uuid NOT NULL,
     chain_id uuid NOT NULL,
@@ -43,6 +44,7 @@ CREATE TABLE control_plane.secrets (
     deleted_at timestamptz,
     purge_at timestamptz,
     key_fingerprint text,
+    held_from timestamptz,
     CONSTRAINT secrets_pkey PRIMARY KEY (id),
     CONSTRAINT secrets_project_id_name_version_key UNIQUE (project_id, name, version),
     CONSTRAINT secrets_project_id_name_fkey FOREIGN KEY (project_id, name)
@@ -280,6 +282,63 @@ CREATE TABLE control_plane.tokens (
     )
 );
 
+-- Where the extension was installed: which cluster, by the number that initdb gave it, and which database of
+-- it. There is one row; a restore adds the original's, and a copy has that alone. Then the database does
+-- nothing by itself until confirm_restored() makes it one row again, with the place where it is. The name is the
+-- first of our tables' names: pg_dump writes them in that order, so a restore knows what it is before it has
+-- anything that it could act on.
+CREATE TABLE control_plane.active_installations (
+    id uuid DEFAULT pg_catalog.gen_random_uuid() NOT NULL,
+    cluster bigint NOT NULL,
+    database oid NOT NULL,
+    recorded_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    CONSTRAINT active_installations_pkey PRIMARY KEY (id)
+);
+
+INSERT INTO control_plane.active_installations (cluster, database)
+SELECT c.system_identifier, d.oid
+FROM pg_catalog.pg_control_system() AS c
+JOIN pg_catalog.pg_database AS d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
+
+-- What a project has otherwise than the server. grace NULL is the server's. hold_for_stragglers: a grace that
+-- is over goes on while a straggler is left, for hold_limit at most.
+CREATE TABLE control_plane.policies (
+    project_id text NOT NULL,
+    grace interval,
+    hold_for_stragglers boolean DEFAULT false NOT NULL,
+    hold_limit interval NOT NULL,
+    CONSTRAINT policies_pkey PRIMARY KEY (project_id),
+    CONSTRAINT policies_project_id_check CHECK (
+        pg_catalog.char_length(project_id) BETWEEN 1 AND 255
+        AND project_id OPERATOR(pg_catalog.!~) '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'
+        AND project_id OPERATOR(pg_catalog.<>) ALL (ARRAY['.', '..'])
+    ),
+    CONSTRAINT policies_grace_check CHECK (grace OPERATOR(pg_catalog.>=) '0'),
+    CONSTRAINT policies_hold_limit_check CHECK (hold_limit OPERATOR(pg_catalog.>) '0')
+);
+
+-- How the values of a secret are made (length characters of alphabet, which is a name or the characters
+-- themselves), and how often; either may be missing. A secret is known here by its chain, which has the id
+-- of its first version.
+CREATE TABLE control_plane.rotations (
+    chain_id uuid NOT NULL,
+    rotate_every interval,
+    length integer,
+    alphabet text,
+    next_rotation_at timestamptz,
+    CONSTRAINT rotations_pkey PRIMARY KEY (chain_id),
+    CONSTRAINT rotations_chain_id_fkey FOREIGN KEY (chain_id)
+        REFERENCES control_plane.secrets (id) ON DELETE CASCADE,
+    CONSTRAINT rotations_generator_check CHECK ((length IS NULL) OPERATOR(pg_catalog.=) (alphabet IS NULL)),
+    CONSTRAINT rotations_length_check CHECK (length BETWEEN 1 AND 4096),
+    CONSTRAINT rotations_alphabet_check CHECK (pg_catalog.char_length(alphabet) BETWEEN 2 AND 256),
+    CONSTRAINT rotations_rotate_every_check CHECK (rotate_every OPERATOR(pg_catalog.>) '0'),
+    CONSTRAINT rotations_schedule_check CHECK (
+        (rotate_every IS NULL) OPERATOR(pg_catalog.=) (next_rotation_at IS NULL)
+    ),
+    CONSTRAINT rotations_purpose_check CHECK (rotate_every IS NOT NULL OR length IS NOT NULL)
+);
+
 -- The rows are the user's, not the extension's: pg_dump takes them along.
 SELECT pg_catalog.pg_extension_config_dump('control_plane.secret_names', '');
 
@@ -308,3 +367,9 @@ SELECT pg_catalog.pg_extension_config_dump('control_plane.deliveries', '');
 SELECT pg_catalog.pg_extension_config_dump('control_plane.grants', '');
 
 SELECT pg_catalog.pg_extension_config_dump('control_plane.tokens', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.active_installations', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.policies', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.rotations', '');

@@ -10,6 +10,20 @@ CREATE INDEX secrets_rotated_from_idx ON control_plane.secrets (rotated_from);
 
 CREATE INDEX secrets_chain_id_idx ON control_plane.secrets (chain_id);
 
+-- 'What is to be destroyed, warned of, purged?' In the order in which it is due.
+CREATE INDEX secrets_expires_at_idx ON control_plane.secrets (expires_at, id)
+    WHERE destroyed_at IS NULL AND expires_at IS NOT NULL;
+
+CREATE INDEX secrets_unwarned_idx ON control_plane.secrets (expires_at, id)
+    WHERE warned_at IS NULL AND destroyed_at IS NULL AND deleted_at IS NULL AND expires_at IS NOT NULL;
+
+CREATE INDEX secrets_purge_at_idx ON control_plane.secrets (purge_at, id)
+    WHERE active AND purge_at IS NOT NULL;
+
+-- 'Which secret is due for a new value?'
+CREATE INDEX rotations_next_rotation_at_idx ON control_plane.rotations (next_rotation_at)
+    WHERE next_rotation_at IS NOT NULL;
+
 -- 'Who read this secret?', 'what did this actor do?', 'what happened in this project?' Each is read
 -- backwards, a page at a time: ids sort by time.
 CREATE INDEX audit_logs_secret_id_idx ON control_plane.audit_logs (secret_id, id);

@@ -141,6 +141,123 @@ CROSS JOIN LATERAL (
 ) AS usage
 WHERE v.active;
 
+-- A service that reads a secret, or is expected to. last_version is the version that it read last, with
+-- that version's state; both are NULL where it has not read any. verified says whether a read of that
+-- version came with a token or grant that is bound to the service. endpoints is how many would tell it of a
+-- rotation, its own and the project's; told_at is when one of its own was told of the current version.
+-- sessions is how many sessions it has: NULL, for nothing in the database can tell.
+CREATE TYPE control_plane.consumer AS (
+    service text,
+    verified boolean,
+    last_version integer,
+    last_state text,
+    last_used_at timestamptz,
+    straggler boolean,
+    endpoints bigint,
+    told_at timestamptz,
+    sessions bigint
+);
+
+-- The consumers of every secret. A straggler last read an older version and has not read the current one,
+-- whoever vouches for the reads.
+CREATE VIEW control_plane.consumers AS
+SELECT
+    reader.chain_id,
+    reader.service,
+    reader.verified,
+    reader.last_version,
+    reader.last_state,
+    reader.last_used_at,
+    reader.straggler,
+    hooks.endpoints,
+    told.told_at,
+    NULL::bigint AS sessions
+FROM (
+    SELECT DISTINCT ON (v.chain_id, c.service::text)
+        v.chain_id,
+        v.project_id,
+        c.service::text AS service,
+        c.last_verified_at IS NOT NULL AS verified,
+        CASE WHEN c.last_used_at IS NOT NULL THEN v.version END AS last_version,
+        CASE WHEN c.last_used_at IS NOT NULL THEN v.state END AS last_state,
+        c.last_used_at,
+        c.last_used_at IS NOT NULL
+            AND NOT pg_catalog.bool_or(v.active AND c.last_used_at IS NOT NULL)
+                OVER (PARTITION BY v.chain_id, c.service::text) AS straggler
+    FROM control_plane.versions AS v
+    JOIN control_plane.secret_consumers AS c ON c.secret_id OPERATOR(pg_catalog.=) v.id
+    -- What it read comes before what it is expected to read.
+    ORDER BY v.chain_id, c.service::text, c.last_used_at DESC NULLS LAST, v.version DESC
+) AS reader
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.count(*) AS endpoints
+    FROM control_plane.endpoints AS e
+    WHERE e.project_id OPERATOR(pg_catalog.=) reader.project_id
+        AND e.enabled
+        AND (e.service IS NULL OR e.service::text OPERATOR(pg_catalog.=) reader.service)
+        AND (e.event_types IS NULL OR 'secret.rotated' OPERATOR(pg_catalog.=) ANY (e.event_types))
+) AS hooks
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.min(d.finished_at) AS told_at
+    FROM control_plane.secrets AS s
+    JOIN control_plane.outbox AS o ON o.secret_id OPERATOR(pg_catalog.=) s.id
+    JOIN control_plane.deliveries AS d ON d.event_id OPERATOR(pg_catalog.=) o.id
+    JOIN control_plane.endpoints AS e ON e.id OPERATOR(pg_catalog.=) d.endpoint_id
+    WHERE s.chain_id OPERATOR(pg_catalog.=) reader.chain_id
+        AND s.active
+        AND o.type OPERATOR(pg_catalog.=) 'secret.rotated'
+        AND d.status OPERATOR(pg_catalog.=) 'delivered'
+        AND e.service::text OPERATOR(pg_catalog.=) reader.service
+) AS told;
+
+-- Who still reads which version: has read it, and no newer one since. verified: the same by verified reads
+-- alone. Whoever uses a service's name without being bound to it does not make its verified reads undone.
+CREATE VIEW control_plane.current_reads AS
+SELECT
+    reads.secret_id,
+    reads.service,
+    reads.last_used_at,
+    reads.verified
+FROM (
+    SELECT
+        c.secret_id,
+        c.service::text AS service,
+        c.last_used_at,
+        c.last_verified_at IS NOT NULL AND NOT coalesce(moved.verified_at OPERATOR(pg_catalog.>=) c.last_verified_at, false) AS verified,
+        coalesce(moved.used_at OPERATOR(pg_catalog.>=) c.last_used_at, false) AS moved
+    FROM control_plane.secret_consumers AS c
+    JOIN control_plane.secrets AS s ON s.id OPERATOR(pg_catalog.=) c.secret_id
+    CROSS JOIN LATERAL (
+        SELECT
+            pg_catalog.max(m.last_used_at) AS used_at,
+            pg_catalog.max(m.last_verified_at) AS verified_at
+        FROM control_plane.secrets AS newer
+        JOIN control_plane.secret_consumers AS m ON m.secret_id OPERATOR(pg_catalog.=) newer.id
+        WHERE newer.chain_id OPERATOR(pg_catalog.=) s.chain_id
+            AND newer.version OPERATOR(pg_catalog.>) s.version
+            AND m.service OPERATOR(pg_catalog.=) c.service
+    ) AS moved
+    WHERE c.last_used_at IS NOT NULL
+) AS reads
+WHERE reads.verified OR NOT reads.moved;
+
+-- What holds for a project. grace is NULL where the server's holds.
+CREATE TYPE control_plane.policy AS (
+    project_id text,
+    grace interval,
+    hold_for_stragglers boolean,
+    hold_limit interval
+);
+
+-- How a secret is rotated by itself; all but chain_id are NULL where nothing is set.
+CREATE TYPE control_plane.rotation AS (
+    chain_id uuid,
+    rotate_every interval,
+    length integer,
+    alphabet text,
+    next_rotation_at timestamptz
+);
+
 -- A grant as grant_project and project_grants show it.
 CREATE TYPE control_plane.project_grant AS (
     id uuid,

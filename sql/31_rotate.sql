@@ -12,7 +12,7 @@ CREATE FUNCTION control_plane.rotate_secret(
     AS 'MODULE_PATHNAME', 'pgs_rotate_secret';
 
 COMMENT ON FUNCTION control_plane.rotate_secret(uuid, text, text, interval) IS
-    'Supersedes the current version by a new one; the old one stays readable for the grace. Needs write.';
+    'Supersedes the current version by a new one; the old one stays readable for the grace: the one said here, else the project''s, else the server''s. Without a value the secret''s generator makes one. Needs write.';
 
 CREATE FUNCTION control_plane.rollback_secret(
     secret_id uuid,

@@ -131,3 +131,66 @@ ALTER TABLE control_plane.tokens
     ENABLE ALWAYS TRIGGER audit_update,
     ENABLE ALWAYS TRIGGER audit_delete,
     ENABLE ALWAYS TRIGGER audit_truncate;
+
+CREATE TRIGGER audit_insert AFTER INSERT ON control_plane.active_installations
+    REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION control_plane.audit_change();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON control_plane.active_installations
+    REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION control_plane.audit_change();
+
+CREATE TRIGGER audit_delete AFTER DELETE ON control_plane.active_installations
+    REFERENCING OLD TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION control_plane.audit_change();
+
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON control_plane.active_installations
+    FOR EACH STATEMENT EXECUTE FUNCTION control_plane.audit_change();
+
+ALTER TABLE control_plane.active_installations
+    ENABLE ALWAYS TRIGGER audit_insert,
+    ENABLE ALWAYS TRIGGER audit_update,
+    ENABLE ALWAYS TRIGGER audit_delete,
+    ENABLE ALWAYS TRIGGER audit_truncate;
+
+CREATE TRIGGER audit_insert AFTER INSERT ON control_plane.policies
+    REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION control_plane.audit_change();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON control_plane.policies
+    REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION control_plane.audit_change();
+
+CREATE TRIGGER audit_delete AFTER DELETE ON control_plane.policies
+    REFERENCING OLD TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION control_plane.audit_change();
+
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON control_plane.policies
+    FOR EACH STATEMENT EXECUTE FUNCTION control_plane.audit_change();
+
+ALTER TABLE control_plane.policies
+    ENABLE ALWAYS TRIGGER audit_insert,
+    ENABLE ALWAYS TRIGGER audit_update,
+    ENABLE ALWAYS TRIGGER audit_delete,
+    ENABLE ALWAYS TRIGGER audit_truncate;
+
+CREATE TRIGGER audit_insert AFTER INSERT ON control_plane.rotations
+    REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION control_plane.audit_change();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON control_plane.rotations
+    REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION control_plane.audit_change();
+
+CREATE TRIGGER audit_delete AFTER DELETE ON control_plane.rotations
+    REFERENCING OLD TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION control_plane.audit_change();
+
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON control_plane.rotations
+    FOR EACH STATEMENT EXECUTE FUNCTION control_plane.audit_change();
+
+ALTER TABLE control_plane.rotations
+    ENABLE ALWAYS TRIGGER audit_insert,
+    ENABLE ALWAYS TRIGGER audit_update,
+    ENABLE ALWAYS TRIGGER audit_delete,
+    ENABLE ALWAYS TRIGGER audit_truncate;

@@ -1,8 +1,9 @@
 -- Who uses which version, worked out from the records of reads by a worker: a reader never writes here.
 
 -- Stores the uses that the records with these arrivals tell of, at most once a minute for each consumer
--- and version, and what had to wait before. A service that is found to use a superseded version is told
--- of what happened to the secret, if it was not. Answers how many deliveries that are.
+-- and version while it reads no other, and what had to wait before. A service that is found to use a
+-- superseded version is told of what happened to the secret, if it was not, and is expected to read the
+-- current one, as the consumers that the rotation knew of. Answers how many deliveries that are.
 CREATE FUNCTION control_plane.store_usage(after bigint, until bigint) RETURNS bigint
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
@@ -26,12 +27,20 @@ BEGIN
         ) AS u
         GROUP BY u.secret_id, u.service
     LOOP
-        -- Known well enough already.
+        -- Known well enough already. Not so where the service is known to have read a newer version since: then
+        -- it reads both, as it does while its instances are replaced, and would seem to have moved.
         CONTINUE WHEN EXISTS (
             SELECT FROM control_plane.secret_consumers AS c
             WHERE c.secret_id = used.secret_id AND c.service = used.service
                 AND c.last_used_at > used.used_at - interval '1 minute'
                 AND (used.verified_at IS NULL OR c.last_verified_at > used.verified_at - interval '1 minute')
+                AND NOT EXISTS (
+                    SELECT FROM control_plane.secrets AS s
+                    JOIN control_plane.secrets AS newer ON newer.chain_id = s.chain_id AND newer.version > s.version
+                    JOIN control_plane.secret_consumers AS moved ON moved.secret_id = newer.id
+                    WHERE s.id = used.secret_id AND NOT s.active AND moved.service = used.service
+                        AND moved.last_used_at BETWEEN c.last_used_at AND used.used_at
+                )
         );
         BEGIN
             -- Against a rotation that is under way: it looks for consumers after it has changed this row,
@@ -42,12 +51,34 @@ BEGIN
                 CONTINUE WHEN NOT EXISTS (SELECT FROM control_plane.secrets AS s WHERE s.id = used.secret_id);
                 RAISE lock_not_available;
             END IF;
+            -- So is the current version, where it is another: a rotation of that one, or who removes a
+            -- consumer from all versions, either sees what is expected of it below, or is not waited for.
+            IF EXISTS (
+                SELECT FROM control_plane.secrets AS s
+                JOIN control_plane.secrets AS v ON v.chain_id = s.chain_id
+                WHERE s.id = used.secret_id AND NOT s.active AND v.active
+            ) THEN
+                PERFORM FROM control_plane.secrets AS s
+                JOIN control_plane.secrets AS v ON v.chain_id = s.chain_id
+                WHERE s.id = used.secret_id AND v.active
+                FOR SHARE OF v SKIP LOCKED;
+                IF NOT FOUND THEN
+                    RAISE lock_not_available;
+                END IF;
+            END IF;
 
             INSERT INTO control_plane.secret_consumers AS c (secret_id, service, last_used_at, last_verified_at)
             VALUES (used.secret_id, used.service, used.used_at, used.verified_at)
             ON CONFLICT (secret_id, service) DO UPDATE SET
                 last_used_at = greatest(c.last_used_at, excluded.last_used_at),
                 last_verified_at = greatest(c.last_verified_at, excluded.last_verified_at);
+
+            INSERT INTO control_plane.secret_consumers (secret_id, service)
+            SELECT v.id, used.service
+            FROM control_plane.secrets AS s
+            JOIN control_plane.secrets AS v ON v.chain_id = s.chain_id
+            WHERE s.id = used.secret_id AND NOT s.active AND v.active
+            ON CONFLICT (secret_id, service) DO NOTHING;
 
             INSERT INTO control_plane.deliveries (id, event_id, endpoint_id)
             SELECT gen_random_uuid(), o.id, e.id

@@ -12,7 +12,7 @@ pub fn refuse() {
     };
     let limited = setrlimit(Resource::Core, none).is_ok();
     // prctl(2), PR_SET_DUMPABLE
-    let hidden = true; let _ = (set_dumpable_behavior, DumpableBehavior::NotDumpable);
+    let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
     if !limited || !hidden {
         tracing::warn!("this process cannot keep its memory from core dumps");
     }

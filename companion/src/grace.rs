@@ -1,8 +1,16 @@
-//! The grace of a rotation, as a request spells it and as Postgres reads it.
+//! How long something lasts, as a request spells it and as Postgres reads it: above all a grace.
 
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use jiff::fmt::temporal::SpanParser;
-use serde_json::Value;
+use serde_json::{Number, Value};
+
+/// The grace of a rotation; see [`interval_of`].
+///
+/// # Errors
+/// As there.
+pub(crate) fn interval(grace: Option<&Value>) -> Result<Option<String>, Error> {
+    interval_of("grace", grace)
+}
 
 /// The text that Postgres is to read as an interval: a JSON number counts seconds, a text must be
 /// an ISO 8601 duration (section 4.4.3.2, `P1DT12H`); `None` where nothing was said. Whether the
@@ -10,23 +18,31 @@ use serde_json::Value;
 ///
 /// # Errors
 /// 400 for anything else. Postgres' own spellings (`1 day`) are not part of the interface.
-pub(crate) fn interval(grace: Option<&Value>) -> Result<Option<String>, Error> {
-    duration("grace", grace)
-}
-
-/// The same for a length that the request calls `name`.
-///
-/// # Errors
-/// As there.
-pub(crate) fn duration(name: &'static str, given: Option<&Value>) -> Result<Option<String>, Error> {
-    match given {
+pub(crate) fn interval_of(member: &str, length: Option<&Value>) -> Result<Option<String>, Error> {
+    match length {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Number(seconds)) => Ok(Some([&seconds.to_string(), " seconds"].concat())),
         Some(Value::String(duration)) if is_iso_8601(duration) => Ok(Some(duration.clone())),
-        Some(_) => Err(Error::bad_request(format!(
-            "{name} must be a number of seconds, or an ISO 8601 duration such as \"P1D\" or \"PT90M\""
-        ))),
+        Some(_) => Err(Error::bad_request(
+            [
+                member,
+                " must be a number of seconds, or an ISO 8601 duration such as \"P1D\" or \"PT90M\"",
+            ]
+            .concat(),
+        )),
     }
+}
+
+/// Seconds as an answer shows them, from the text that Postgres writes.
+///
+/// # Errors
+/// Where it is no number.
+pub(crate) fn seconds(text: Option<&str>) -> Result<Option<Number>, Error> {
+    text.map(str::parse).transpose().map_err(|_| {
+        Error::Internal(Fault::new(
+            "the database answered with a length of time that is none",
+        ))
+    })
 }
 
 /// Postgres is no judge of this: it takes `PT` for no time at all.
@@ -56,6 +72,16 @@ mod tests {
         }
         assert_eq!(interval(None).unwrap(), None);
         assert_eq!(interval(Some(&Value::Null)).unwrap(), None);
+    }
+
+    #[test]
+    fn seconds_are_shown_as_they_are_written() {
+        for text in ["3600", "0", "1.5"] {
+            let shown = seconds(Some(text)).unwrap().map(|shown| shown.to_string());
+            assert_eq!(shown.as_deref(), Some(text));
+        }
+        assert_eq!(seconds(None).unwrap(), None);
+        assert!(seconds(Some("1 day")).is_err());
     }
 
     #[test]

@@ -1,9 +1,20 @@
-//! The last look at every line of the log: what is a secret by its own looks is masked, whoever wrote it.
+//! The last look at every line of the log, and at what is said to a person: what is a secret by its own looks
+//! is masked, whoever wrote it.
 
 use pg_secrets_patterns::mask_known;
 use std::io::{self, Write};
 use tracing_subscriber::fmt::MakeWriter;
 use zeroize::Zeroize;
+
+/// A text with the keys, tokens and passwords in it overwritten.
+#[must_use]
+pub fn masked(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    mask_known(&mut bytes);
+    let shown = String::from_utf8_lossy(&bytes).into_owned();
+    bytes.zeroize();
+    shown
+}
 
 /// Writes lines to stderr, masked. The formatter hands over each line whole.
 #[derive(Debug, Clone, Copy)]

@@ -3,9 +3,9 @@
 use crate::envelope;
 use crate::error::Error;
 use crate::routes::{
-    audit, audit_head, create, create_webhook, delete, end_grace, extend_grace, get, get_by_name,
-    health, list, purge, read, register_consumer, restore, rollback, rotate, unregister_consumer,
-    version, versions,
+    audit, audit_head, consumers, create, create_webhook, delete, end_grace, extend_grace, get,
+    get_by_name, get_policy, health, list, purge, read, register_consumer, restore, rollback,
+    rotate, set_policy, set_rotation, unregister_consumer, version, versions,
 };
 use crate::state::AppState;
 use axum::Router;
@@ -47,12 +47,24 @@ pub(crate) fn router(state: AppState) -> Router {
             routing::post(end_grace::handle),
         )
         .route(
+            "/api/secrets/{id}/rotation",
+            routing::put(set_rotation::handle),
+        )
+        .route(
+            "/api/secrets/{id}/consumers",
+            routing::get(consumers::handle),
+        )
+        .route(
             "/api/secrets/{id}/consumers/{service}",
             routing::put(register_consumer::handle).delete(unregister_consumer::handle),
         )
         .route(
             "/api/projects/{project_id}/secrets/{name}",
             routing::get(get_by_name::handle),
+        )
+        .route(
+            "/api/projects/{project_id}/policy",
+            routing::get(get_policy::handle).put(set_policy::handle),
         )
         .route(
             "/api/projects/{project_id}/read",

@@ -8,8 +8,10 @@ use crate::backend::entry::{enter, enter_audit_trigger, enter_protecting_trigger
 use crate::install;
 use crate::keys::{list as list_keys, messages, reencrypt, verify};
 use crate::lifecycle::{
-    consumers, create, delete, destroy, extend, list, purge, read, restore, rollback, rotate,
+    blast_radius, consumers, create, delete, destroy, extend, generator, list, policy, purge, read,
+    restore, rollback, rotate,
 };
+use crate::maintenance::{installation, run};
 use crate::outbox::{claim, endpoints};
 use pgrx::pg_sys;
 
@@ -58,6 +60,13 @@ entry_points! {
     pgs_purge_secret / pg_finfo_pgs_purge_secret => purge::purge_secret,
     pgs_register_consumer / pg_finfo_pgs_register_consumer => consumers::register_consumer,
     pgs_unregister_consumer / pg_finfo_pgs_unregister_consumer => consumers::unregister_consumer,
+    pgs_run_maintenance / pg_finfo_pgs_run_maintenance => run::run_maintenance,
+    pgs_confirm_restored / pg_finfo_pgs_confirm_restored => installation::confirm_restored,
+    pgs_blast_radius / pg_finfo_pgs_blast_radius => blast_radius::blast_radius,
+    pgs_preview / pg_finfo_pgs_preview => blast_radius::preview,
+    pgs_set_policy / pg_finfo_pgs_set_policy => policy::set_policy,
+    pgs_project_policy / pg_finfo_pgs_project_policy => policy::project_policy,
+    pgs_set_rotation / pg_finfo_pgs_set_rotation => generator::set_rotation,
     pgs_create_endpoint / pg_finfo_pgs_create_endpoint => endpoints::create_endpoint,
     pgs_claim_deliveries / pg_finfo_pgs_claim_deliveries => claim::claim_deliveries,
     pgs_finish_delivery / pg_finfo_pgs_finish_delivery => claim::finish_delivery,

@@ -17,6 +17,7 @@ static RETRY_SCHEDULE: GucSetting<Option<CString>> = GucSetting::<Option<CString
     c"1s, 2s, 4s, 8s, 16s, 32s, 64s, 10min, 30min, 1h, 2h, 4h, 8h, 12h, 20h, 24h",
 ));
 static GRACE_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(24 * 60 * 60);
+static EXPIRY_WARNING: GucSetting<i32> = GucSetting::<i32>::new(60 * 60);
 static PURGE_AFTER: GucSetting<i32> = GucSetting::<i32>::new(30 * 24 * 60 * 60);
 static MAX_VALUE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 static AUDIT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5000);
@@ -55,6 +56,16 @@ pub(crate) fn register() {
         c"How long a superseded version stays readable.",
         c"A rotation can say otherwise for itself. 0 destroys the old version at once.",
         &GRACE_PERIOD,
+        0,
+        LONGEST_SECONDS,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_secrets.expiry_warning",
+        c"How long before a version's grace ends the event secret.expiring tells of it.",
+        c"At once where the grace is shorter. 0 never does it.",
+        &EXPIRY_WARNING,
         0,
         LONGEST_SECONDS,
         GucContext::Sighup,
@@ -136,7 +147,7 @@ fn register_audit() {
     GucRegistry::define_int_guc(
         c"pg_secrets.maintenance_interval",
         c"How often the workers look for what is due.",
-        c"",
+        c"What a function made due is looked for when it is due, without waiting for this; the interval is for what failed before, for what was changed by hand, and for the records of the audit.",
         &MAINTENANCE_INTERVAL,
         1,
         24 * 60 * 60,
@@ -250,6 +261,11 @@ pub(crate) fn is_trusted_login(login: &str) -> bool {
 /// How long a superseded version stays readable where nothing else is said.
 pub(crate) fn grace_period() -> Duration {
     seconds(&GRACE_PERIOD)
+}
+
+/// How long before the end of its grace a version is warned of; zero for never.
+pub(crate) fn expiry_warning() -> Duration {
+    seconds(&EXPIRY_WARNING)
 }
 
 /// How long a deleted secret can be restored.

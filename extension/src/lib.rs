@@ -13,6 +13,7 @@ mod id;
 mod install;
 mod keys;
 mod lifecycle;
+mod maintenance;
 mod outbox;
 mod preload;
 mod read_buffers;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// A call of every function for a secret `{id}` of project `{p}`, and what it answers somebody who
 /// has no grant. Who may not see a secret is told that there is none.
-const CALLS: [(&str, &str); 43] = [
+const CALLS: [(&str, &str); 52] = [
     ("create_secret('{p}', 'other', 'a value')", "PT403"),
     ("get_secret('{id}')", "PT404"),
     ("get_secret_by_name('{p}', 'name')", "PT404"),
@@ -25,6 +25,15 @@ const CALLS: [(&str, &str); 43] = [
     ("purge_secret('{id}')", "PT404"),
     ("register_consumer('{id}', 'service')", "PT404"),
     ("unregister_consumer('{id}', 'service')", "PT404"),
+    ("run_maintenance()", "PT403"),
+    ("confirm_restored()", "PT403"),
+    ("blast_radius('{id}')", "PT404"),
+    ("preview('{id}', 'rotate')", "PT404"),
+    ("preview('{id}', 'end_grace')", "PT404"),
+    ("preview('{id}', 'delete')", "PT404"),
+    ("set_policy('{p}')", "PT403"),
+    ("project_policy('{p}')", "PT403"),
+    ("set_rotation('{id}')", "PT404"),
     ("create_endpoint('{p}', 'http://127.0.0.1/')", "PT403"),
     ("claim_deliveries()", "PT403"),
     ("finish_delivery('{id}', 1, 200)", "PT403"),
@@ -199,6 +208,7 @@ async fn each_permission_allows_its_own_and_nothing_else() -> Proof {
                 "list_secrets('{p}')",
                 "list_secrets('{p}', 'deleted')",
                 "secret_versions('{id}')",
+                "blast_radius('{id}')",
             ],
         ),
         (
@@ -218,17 +228,26 @@ async fn each_permission_allows_its_own_and_nothing_else() -> Proof {
                 "rollback_secret('{id}', 1)",
                 "extend_grace('{id}', '1 hour')",
                 "end_grace('{id}')",
+                "preview('{id}', 'rotate')",
+                "preview('{id}', 'end_grace')",
             ],
         ),
         (
             "delete",
-            &["delete_secret('{id}')", "restore_secret('{id}')"],
+            &[
+                "delete_secret('{id}')",
+                "restore_secret('{id}')",
+                "preview('{id}', 'delete')",
+            ],
         ),
         (
             "manage",
             &[
                 "register_consumer('{id}', 'service')",
                 "unregister_consumer('{id}', 'service')",
+                "set_policy('{p}')",
+                "project_policy('{p}')",
+                "set_rotation('{id}')",
                 "create_endpoint('{p}', 'http://127.0.0.1/')",
                 "grant_project('somebody', 'read', '{p}')",
                 "revoke_project('somebody', 'read', '{p}')",

@@ -1,5 +1,6 @@
 //! Consumers that are registered and unregistered by hand.
 
+use crate::blast_radius::{read, rotate};
 use pg_secrets_tests::{Proof, TestApp, eventually, project};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,13 +14,9 @@ async fn an_unregistered_consumer_is_gone_from_every_version() -> Proof {
     let body = json!({"project_id": project, "name": "name", "value": "a value"});
     let first = api.post("/api/secrets", body).await?.expect(201)?;
     let path = |service: &str| format!("/api/secrets/{}/consumers/{service}", first.id());
-    api.put(&path("worker")).await?.expect(204)?;
-    let body = json!({"value": "another value"});
-    let rotate = format!("/api/secrets/{}/rotate", first.id());
-    api.post(&rotate, body).await?.expect(201)?;
-    for service in ["worker", "other"] {
-        api.put(&path(service)).await?.expect(204)?;
-    }
+    read(&api, &sql, "worker", first.id()).await?;
+    let second = rotate(&api, first.id()).await?;
+    api.put(&path("other")).await?.expect(204)?;
     let consumers = "SELECT c.service || ' ' || s.version FROM control_plane.secret_consumers AS c
          JOIN control_plane.secrets AS s ON s.id = c.secret_id WHERE s.project_id = $1 ORDER BY 1";
     let before: Vec<String> = sql.all(consumers, &[&project]).await?;
@@ -35,6 +32,10 @@ async fn an_unregistered_consumer_is_gone_from_every_version() -> Proof {
     api.delete(&path("worker")).await?.expect(204)?;
     let after: Vec<String> = sql.all(consumers, &[&project]).await?;
     assert_eq!(after, ["other 2"]);
+    // Nor is it expected to read what comes next.
+    rotate(&api, &second).await?;
+    let after: Vec<String> = sql.all(consumers, &[&project]).await?;
+    assert_eq!(after, ["other 3"]);
     api.delete(&path("worker")).await?.expect(404)?;
     api.delete(&path(&"x".repeat(51))).await?.expect(400)?;
     api.delete(&format!("/api/secrets/{}/consumers/other", Uuid::new_v4()))

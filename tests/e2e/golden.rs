@@ -6,7 +6,7 @@ use regex::Regex;
 use std::process::{Command, Stdio};
 
 async fn compare(name: &str) -> Proof {
-    let app = TestApp::start("").await;
+    let app = TestApp::start("pg_secrets.expiry_warning = 0").await;
     let folder = repository().join("tests/regress");
     let psql = Command::new(postgres_binary("psql"))
         .args([

@@ -1,7 +1,7 @@
 //! Nobody without a right on our tables can have everybody else wait for them.
 
 use crate::durable_audit::start;
-use pg_secrets_tests::Proof;
+use pg_secrets_tests::{Proof, eventually};
 use std::time::{Duration, Instant};
 
 /// What Postgres says to whoever is not a table's owner.
@@ -23,7 +23,8 @@ async fn a_statement_that_locks_before_it_is_refused_is_refused_before_it_locks(
         .run(
             "BEGIN;
              PREPARE a AS SELECT FROM control_plane.secrets;
-             PREPARE b AS DELETE FROM control_plane.audit_logs",
+             PREPARE b AS DELETE FROM control_plane.audit_logs;
+             LOCK TABLE pg_catalog.pg_class IN ACCESS SHARE MODE",
         )
         .await?;
     let stranger = cluster.connect("stranger", "postgres").await?;
@@ -62,6 +63,11 @@ async fn a_statement_that_locks_before_it_is_refused_is_refused_before_it_locks(
             assert_eq!(refused.state, NOT_OWNER, "{statement}: {refused:?}");
         }
     }
+    // New sessions read the catalogues.
+    let refused = stranger
+        .refused_text("CREATE RULE r AS ON INSERT TO pg_catalog.pg_class DO ALSO NOTHING")
+        .await;
+    assert_eq!(refused.state, NOT_OWNER, "{refused:?}");
     // What is the stranger's own stays so, whatever it is called.
     stranger
         .run(
@@ -77,6 +83,81 @@ async fn a_statement_that_locks_before_it_is_refused_is_refused_before_it_locks(
     sql.run("CREATE RULE r AS ON UPDATE TO control_plane.tokens WHERE false DO ALSO NOTHING; DROP RULE r ON control_plane.tokens")
         .await?;
     sql.rows("SELECT control_plane.get_secret($1)", &[&id])
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_name_that_changes_its_meaning_while_a_statement_waits_leads_to_no_table_of_ours() -> Proof
+{
+    let (cluster, sql, id) = start("pg_secrets.audit_timeout = '2s'").await?;
+    sql.run(
+        "CREATE ROLE stranger LOGIN;
+         GRANT USAGE ON SCHEMA control_plane TO stranger;
+         CREATE SCHEMA own AUTHORIZATION stranger",
+    )
+    .await?;
+    let holder = cluster.connect("stranger", "postgres").await?;
+    let dropper = cluster.connect("stranger", "postgres").await?;
+    let stranger = cluster.connect("stranger", "postgres").await?;
+    for prepared in [false, true] {
+        dropper.run("CREATE TABLE own.secrets (id uuid)").await?;
+        holder
+            .run("BEGIN; PREPARE a AS SELECT FROM control_plane.secrets")
+            .await?;
+        dropper.run("BEGIN; DROP TABLE own.secrets").await?;
+        let pid: i32 = stranger.one("SELECT pg_backend_pid()", &[]).await?;
+        stranger
+            .run("SET search_path = own, control_plane; SET lock_timeout = '10s'")
+            .await?;
+        let rule = "CREATE RULE r AS ON INSERT TO secrets DO ALSO NOTHING";
+        let waiting = async {
+            if prepared {
+                // By the extended protocol, which keeps the statement as it is.
+                stranger.refused(rule, &[]).await
+            } else {
+                stranger.refused_text(rule).await
+            }
+        };
+        let change = async {
+            eventually("a statement that waits", || async {
+                let statement = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted";
+                let waits: i64 = sql.one(statement, &[&pid]).await.ok()?;
+                (waits == 1).then_some(())
+            })
+            .await;
+            dropper.run("COMMIT").await
+        };
+        let (refused, changed) = tokio::join!(waiting, change);
+        changed?;
+        // undefined_table: its own is gone, and no other was taken in its place.
+        assert_eq!(refused.state, "42P01", "{refused:?}");
+        sql.rows("SELECT control_plane.get_secret($1)", &[&id])
+            .await?;
+        holder.run("ROLLBACK; DEALLOCATE ALL").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_reads_by_a_token_waits_no_longer_either() -> Proof {
+    let settings = "pg_secrets.audit_timeout = '500ms'\npg_secrets.trusted_logins = 'web'";
+    let (cluster, sql, _) = start(settings).await?;
+    sql.run("CREATE ROLE web LOGIN; GRANT USAGE ON SCHEMA control_plane TO web; GRANT EXECUTE ON FUNCTION control_plane.authenticate TO web")
+        .await?;
+    let token: String = sql
+        .one("SELECT control_plane.create_token('somebody')", &[])
+        .await?;
+    let web = cluster.connect("web", "postgres").await?;
+    sql.run("BEGIN; LOCK TABLE control_plane.tokens IN ACCESS EXCLUSIVE MODE")
+        .await?;
+    web.run("SET statement_timeout = '5s'").await?;
+    let refused = web
+        .refused("SELECT control_plane.authenticate($1)", &[&token])
+        .await;
+    assert_eq!(refused.state, "PT503", "{refused:?}");
+    sql.run("ROLLBACK").await?;
+    web.rows("SELECT control_plane.authenticate($1)", &[&token])
         .await?;
     Ok(())
 }

@@ -261,6 +261,7 @@ async fn a_transaction_begun_earlier_purges_what_came_since() -> Proof {
         .await?;
     for statement in [
         "SELECT control_plane.register_consumer($1, 'worker')",
+        "SELECT control_plane.set_rotation($1, '1 day', 8, 'hex')",
         "SELECT control_plane.rotate_secret($1, 'another value')",
         "SELECT control_plane.delete_secret($1)",
     ] {
@@ -271,12 +272,65 @@ async fn a_transaction_begun_earlier_purges_what_came_since() -> Proof {
         .await?;
     assert_eq!(purged, 2);
     earlier.run("COMMIT").await?;
-    let left: i64 = other
-        .one(
-            "SELECT count(*) FROM control_plane.secrets WHERE project_id = $1",
-            &[&project],
+    for left in [
+        "SELECT count(*) FROM control_plane.secrets WHERE chain_id = $1",
+        "SELECT count(*) FROM control_plane.rotations WHERE chain_id = $1",
+    ] {
+        let left: i64 = other.one(left, &[&first]).await?;
+        assert_eq!(left, 0);
+    }
+    // One record of the purge, and none of the rows that went with it.
+    let records: Vec<String> = other
+        .all(
+            "SELECT action FROM control_plane.audit_logs WHERE secret_id = $1 OR project_id = $2 ORDER BY id DESC LIMIT 2",
+            &[&first, &project],
         )
         .await?;
-    assert_eq!(left, 0);
+    assert_eq!(records, ["secret.purged", "secret.deleted"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_name_made_anew_has_its_projects_policy_and_nothing_of_the_secret_before() -> Proof {
+    let app = TestApp::shared().await;
+    let (api, sql) = (app.api(), app.sql().await?);
+    let project = project("anew");
+    sql.rows(
+        "SELECT control_plane.set_policy($1, '90 minutes')",
+        &[&project],
+    )
+    .await?;
+    let old = create(&api, &project, "first").await?;
+    api.put(&format!("/api/secrets/{old}/consumers/worker"))
+        .await?
+        .expect(204)?;
+    api.put_json(
+        &format!("/api/secrets/{old}/rotation"),
+        json!({"rotate_every": "P1D", "length": 8, "alphabet": "hex"}),
+    )
+    .await?
+    .expect(200)?;
+    delete(&api, &old).await?;
+    let anew = create(&api, &project, "second").await?;
+    let consumers = |id: &str| format!("/api/secrets/{id}/consumers");
+    let found = api.get(&consumers(&anew)).await?.expect(200)?;
+    assert_eq!(found.body, json!({"consumers": []}));
+    // The generator was the other secret's.
+    let path = format!("/api/secrets/{anew}/rotate");
+    api.post(&path, json!({})).await?.expect(400)?;
+    rotate(&api, &anew, "third").await?;
+    let grace = "SELECT (expires_at - superseded_at)::text FROM control_plane.secrets WHERE id = $1::text::uuid";
+    let seconds: String = sql.one(grace, &[&anew]).await?;
+    assert_eq!(seconds, "01:30:00");
+    // That one comes back with all that it had.
+    delete(&api, &anew).await?;
+    restore(&api, &old).await?.expect(200)?;
+    let found = api.get(&consumers(&old)).await?.expect(200)?;
+    assert_eq!(found.body["consumers"][0]["service"], "worker");
+    let path = format!("/api/secrets/{old}/rotate");
+    let made = api.post(&path, json!({})).await?.expect(201)?;
+    assert_eq!(made.body["version"], 4);
+    let seconds: String = sql.one(grace, &[&old]).await?;
+    assert_eq!(seconds, "01:30:00");
     Ok(())
 }

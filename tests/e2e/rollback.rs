@@ -1,5 +1,6 @@
 //! An older version's value once more: copied inside the database, for whoever may write.
 
+use crate::blast_radius;
 use pg_secrets_tests::{Answer, Api, Key, Proof, Session, Sink, TestApp, eventually, project};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -280,5 +281,110 @@ async fn a_transaction_begun_earlier_cannot_roll_back_to_what_was_destroyed_sinc
     assert_eq!(refused.state, "PT410", "{refused:?}");
     assert_eq!(refused.member("current_id"), Some(second.to_string()));
     earlier.run("ROLLBACK").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rollback_has_the_projects_grace_and_moves_consumers_and_schedule_on() -> Proof {
+    let app = TestApp::shared().await;
+    let (api, sql) = (app.api(), app.sql().await?);
+    let project = project("rollback");
+    api.put_json(
+        &format!("/api/projects/{project}/policy"),
+        json!({"grace": "PT90M"}),
+    )
+    .await?
+    .expect(200)?;
+    let first = create(&api, &project, "the good value").await?;
+    let second = rotate(&api, first.id(), "the bad value").await?;
+    blast_radius::read(&api, &sql, "worker", second.id()).await?;
+    api.put(&format!("/api/secrets/{}/consumers/cron", first.id()))
+        .await?
+        .expect(204)?;
+    api.put_json(
+        &format!("/api/secrets/{}/rotation", first.id()),
+        json!({"rotate_every": "P10D"}),
+    )
+    .await?
+    .expect(200)?;
+    let chain = Uuid::parse_str(first.id())?;
+    sql.rows(
+        "UPDATE control_plane.rotations SET next_rotation_at = now() WHERE chain_id = $1",
+        &[&chain],
+    )
+    .await?;
+
+    let path = format!("/api/secrets/{}/rollback", second.id());
+    let third = api
+        .post(&path, json!({"to_version": 1}))
+        .await?
+        .expect(201)?;
+    let versions: Vec<Value> = sql
+        .all(
+            "SELECT jsonb_build_array(version, state, expires_at - superseded_at)
+             FROM control_plane.secret_versions($1)",
+            &[&chain],
+        )
+        .await?;
+    assert_eq!(
+        versions,
+        [
+            json!([3, "active", null]),
+            json!([2, "grace", "01:30:00"]),
+            json!([1, "grace", "01:30:00"]),
+        ]
+    );
+    let said: Vec<Value> = sql
+        .all(
+            "SELECT body::jsonb->'data'->'grace_seconds' FROM control_plane.outbox WHERE secret_id = $1::text::uuid
+             UNION ALL
+             SELECT detail->'grace_seconds' FROM control_plane.audit_logs WHERE secret_id = $1::text::uuid",
+            &[&third.id()],
+        )
+        .await?;
+    assert_eq!(said, [json!(5400), json!(5400)]);
+    let expected: Vec<String> = sql
+        .all(
+            "SELECT service::text FROM control_plane.secret_consumers
+             WHERE secret_id = $1::text::uuid AND last_used_at IS NULL ORDER BY service",
+            &[&third.id()],
+        )
+        .await?;
+    assert_eq!(expected, ["cron", "worker"]);
+    let found = blast_radius::consumers(&api, third.id()).await?;
+    assert_eq!(blast_radius::services(&found), ["worker", "cron"]);
+    assert_eq!(found[0]["straggler"], true);
+    assert_eq!(found[0]["last_version"], 2);
+    let due: bool = sql
+        .one(
+            "SELECT next_rotation_at > now() + interval '8 days' FROM control_plane.rotations WHERE chain_id = $1",
+            &[&chain],
+        )
+        .await?;
+    assert!(due);
+
+    // A policy of no grace holds for a rollback too: what it takes back is gone at once.
+    api.put_json(
+        &format!("/api/projects/{project}/policy"),
+        json!({"grace": 0}),
+    )
+    .await?
+    .expect(200)?;
+    let path = format!("/api/secrets/{}/rollback", third.id());
+    api.post(&path, json!({"to_version": 2}))
+        .await?
+        .expect(201)?;
+    api.get(&format!("/api/secrets/{}", third.id()))
+        .await?
+        .expect(410)?;
+    let destroyed: Vec<String> = sql
+        .all(
+            "SELECT type FROM control_plane.outbox WHERE secret_id = $1::text::uuid AND type = 'secret.destroyed'
+             UNION ALL
+             SELECT action FROM control_plane.audit_logs WHERE secret_id = $1::text::uuid AND action = 'secret.destroyed'",
+            &[&third.id()],
+        )
+        .await?;
+    assert_eq!(destroyed.len(), 2);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! While no record can be made durable nothing is read, and everything else goes on.
 
 use crate::durable_audit::{auditor, count, signal, start};
-use pg_secrets_tests::{Proof, eventually};
+use pg_secrets_tests::{Proof, Session, eventually};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -255,27 +255,68 @@ async fn what_was_recorded_of_a_read_of_many_that_fails_for_one_is_withdrawn() -
         written, 70,
         "the first part was recorded before the second failed"
     );
-    let (records, covered): (i64, i64) = eventually("the withdrawal", || async {
-        let row = sql
-            .rows(
-                "SELECT (w.detail->>'records')::bigint, (SELECT count(*) FROM control_plane.audit_logs AS a
-                     WHERE a.id BETWEEN (w.detail->>'first_record')::uuid AND (w.detail->>'last_record')::uuid)
-                 FROM control_plane.audit_logs AS w
-                 WHERE w.action = 'secret.not_released' AND w.outcome = 'not released'",
-                &[],
-            )
-            .await
-            .ok()?
-            .pop()?;
-        Some((row.get(0), row.get(1)))
-    })
-    .await;
-    assert_eq!((records, covered), (70, 70));
+    assert_eq!(withdrawn(&sql, 1).await, [70]);
     // One that succeeds withdraws nothing.
     sql.run("DROP INDEX control_plane.choosy").await?;
     sql.rows("SELECT control_plane.get_secrets('many')", &[])
         .await?;
     assert_eq!(count(&sql, "secret.not_released", "not released").await?, 1);
+    Ok(())
+}
+
+/// How many records each withdrawal takes back that say otherwise, once there are so many of them.
+async fn withdrawn(sql: &Session, withdrawals: usize) -> Vec<i64> {
+    eventually("the withdrawals", || async {
+        let found: Vec<i64> = sql
+            .all(
+                "SELECT (SELECT count(*) FROM control_plane.audit_logs AS a
+                     WHERE a.action = 'secret.accessed' AND a.outcome = 'success' AND a.detail->>'read' = w.detail->>'read')
+                 FROM control_plane.audit_logs AS w
+                 WHERE w.action = 'secret.not_released' AND w.outcome = 'not released' ORDER BY w.id",
+                &[],
+            )
+            .await
+            .ok()?;
+        (found.len() == withdrawals).then_some(found)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_was_recorded_for_a_session_that_is_terminated_is_withdrawn_and_nothing_else() -> Proof
+{
+    let (cluster, sql, id) = start("fsync = off\npg_secrets.audit_timeout = '20s'").await?;
+    sql.run("SELECT control_plane.create_secret('many', 'n' || i, 'a value') FROM generate_series(1, 100) AS i")
+        .await?;
+    let reader = cluster.sql().await?;
+    let other = cluster.sql().await?;
+    let pid: i32 = reader.one("SELECT pg_backend_pid()", &[]).await?;
+    // The second part of the read finds the table locked.
+    sql.run(
+        "CREATE FUNCTION public.slow(name text) RETURNS int LANGUAGE plpgsql IMMUTABLE
+             AS $$ BEGIN IF name = 'n99' THEN PERFORM pg_sleep(2); END IF; RETURN 1; END $$;
+         CREATE INDEX slow ON control_plane.audit_logs (public.slow(name))",
+    )
+    .await?;
+    let read = tokio::spawn(async move {
+        reader
+            .refused("SELECT control_plane.get_secrets('many')", &[])
+            .await
+            .state
+    });
+    eventually("the first records", || async {
+        let found = count(&sql, "secret.accessed", "success").await.ok()?;
+        (found >= 64).then_some(())
+    })
+    .await;
+    sql.rows("SELECT pg_terminate_backend($1)", &[&pid]).await?;
+    assert_eq!(read.await?, "57P01");
+    other
+        .rows("SELECT control_plane.get_secret($1)", &[&id])
+        .await?;
+    let taken_back = withdrawn(&sql, 1).await;
+    let all = count(&sql, "secret.accessed", "success").await?;
+    assert_eq!(taken_back, [all - 1], "all but the other session's");
     Ok(())
 }
 

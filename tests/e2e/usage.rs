@@ -202,3 +202,41 @@ async fn somebody_elses_open_transaction_delays_what_it_concerns_alone() -> Proo
     assert_eq!(deferred, 0);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_expectation_never_waits_for_who_holds_the_current_version() -> Proof {
+    let (cluster, sql) = start().await?;
+    let old = create(&sql, "n").await?;
+    let elsewhere = create(&sql, "elsewhere").await?;
+    let new: Uuid = sql
+        .one(
+            "SELECT id FROM control_plane.rotate_secret($1, 'another')",
+            &[&old],
+        )
+        .await?;
+    let newest: Uuid = {
+        let rotating = cluster.sql().await?;
+        rotating.run("BEGIN").await?;
+        let newest = rotating
+            .one(
+                "SELECT id FROM control_plane.rotate_secret($1, 'the newest')",
+                &[&new],
+            )
+            .await?;
+        read(&sql, old, "late").await?;
+        read(&sql, elsewhere, "late").await?;
+        eventually("the other use", || last_used(&sql, elsewhere, "late")).await;
+        assert_eq!(last_used(&sql, old, "late").await, None);
+        rotating.run("COMMIT").await?;
+        newest
+    };
+    eventually("the use", || last_used(&sql, old, "late")).await;
+    let expected: Vec<Uuid> = sql
+        .all(
+            "SELECT secret_id FROM control_plane.secret_consumers WHERE service = 'late' AND last_used_at IS NULL",
+            &[],
+        )
+        .await?;
+    assert_eq!(expected, [newest]);
+    Ok(())
+}

@@ -115,6 +115,23 @@ impl Api {
         self.call(Method::PUT, path, None, &[]).await
     }
 
+    /// PUT of a body.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub async fn put_json(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
+        self.call(Method::PUT, path, Some(body.to_string()), &[])
+            .await
+    }
+
+    /// POST without a body.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub async fn post_nothing(&self, path: &str) -> anyhow::Result<Answer> {
+        self.call(Method::POST, path, None, &[]).await
+    }
+
     /// DELETE.
     ///
     /// # Errors

@@ -67,15 +67,13 @@ async fn a_thousand_broken_requests_leave_no_value_in_any_log_or_answer() -> Pro
             .replace("{}", &value);
         let path = path.replace("<id>", made.id());
         let (path, body, headers) = broken(&mut random, path, body.into_bytes(), &value);
-        let method = random
-            .of(&[
-                Method::POST,
-                Method::POST,
-                Method::POST,
-                Method::PUT,
-                Method::GET,
-            ])
-            .clone();
+        let method = match random.next() % 6 {
+            0 => Method::GET,
+            1 => Method::PUT,
+            // No method of HTTP, and still one by its form.
+            2 => Method::from_bytes(value.as_bytes()).expect("letters and digits"),
+            _ => Method::POST,
+        };
         let mut request = client
             .request(method, format!("{}{path}", companion.url()))
             .body(body);
@@ -189,4 +187,27 @@ async fn the_companion_leaves_no_core_dump() -> Proof {
     process.kill()?;
     process.wait()?;
     Ok(())
+}
+
+#[test]
+fn arguments_and_settings_that_are_not_understood_are_quoted_masked() {
+    let url = "postgresql://u:hunter2hunter2@h/db";
+    for (arguments, variable) in [
+        (&["serve", url][..], ("LANG", "C")),
+        (&[url], ("LANG", "C")),
+        (&["serve", "--listen", url], ("LANG", "C")),
+        (&["serve"], ("PG_SECRETS_LISTEN", url)),
+        (&["serve"], ("PG_SECRETS_WEBHOOK_ALLOW", url)),
+        (&["serve", "--database-url", url], ("LANG", "C")),
+    ] {
+        let output = std::process::Command::new(companion_binary())
+            .args(arguments)
+            .env_remove("DATABASE_URL")
+            .env(variable.0, variable.1)
+            .output()
+            .expect("the companion is built: make build");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && !said.is_empty());
+        assert!(!said.contains("hunter2"), "{arguments:?}: {said}");
+    }
 }

@@ -108,6 +108,16 @@ async fn a_library_that_is_not_preloaded_or_not_last_is_told_of() -> Proof {
     let cluster = Cluster::start(Key::new(), &settings);
     install(&cluster).await?;
     doctor(&cluster, "postgres", &[]).says(2, &["auto_explain behind pg_secrets"]);
+    drop(cluster);
+    let cluster = Cluster::start(Key::new(), COLLECTED);
+    install(&cluster).await?;
+    let sql = cluster.sql().await?;
+    sql.run("ALTER ROLE secrets_companion SET session_preload_libraries = 'auto_explain'")
+        .await?;
+    doctor(&cluster, "postgres", &[]).says(
+        2,
+        &["before they are masked: secrets_companion: session_preload_libraries=auto_explain"],
+    );
     Ok(())
 }
 
@@ -171,6 +181,16 @@ async fn rights_that_go_too_far_are_told_of() -> Proof {
             "ALTER SYSTEM SET pg_secrets.trusted_logins = 'secrets_companion'",
             "does not exist",
         ),
+        (
+            "ALTER TABLE control_plane.secrets DISABLE TRIGGER audit_update",
+            "ALTER TABLE control_plane.secrets ENABLE ALWAYS TRIGGER audit_update",
+            "changes can go unrecorded: audit_update on control_plane.secrets",
+        ),
+        (
+            "ALTER TABLE control_plane.grants ENABLE TRIGGER audit_delete",
+            "ALTER TABLE control_plane.grants ENABLE ALWAYS TRIGGER audit_delete",
+            "changes can go unrecorded: audit_delete on control_plane.grants",
+        ),
     ] {
         sql.run(break_it).await?;
         sql.run("SELECT pg_reload_conf()").await?;
@@ -188,7 +208,7 @@ async fn rights_that_go_too_far_are_told_of() -> Proof {
 async fn workers_that_do_not_run_and_records_that_are_not_chained_are_told_of() -> Proof {
     // Too few places for all of them.
     let settings =
-        format!("{COLLECTED}max_worker_processes = 3\nmax_logical_replication_workers = 0");
+        format!("{COLLECTED}max_worker_processes = 4\nmax_logical_replication_workers = 0");
     let cluster = Cluster::start(Key::new(), &settings);
     install(&cluster).await?;
     eventually("the finding", || async {

@@ -1,4 +1,4 @@
-//! Whether anybody has more than was meant.
+//! Whether anybody has more than was meant, or has switched off what records.
 
 use super::finding::Finding;
 use super::session::Session;
@@ -38,6 +38,11 @@ const RULES: &[Rule] = &[
         wrong: "pg_secrets.trusted_logins names a login that does not exist, and that somebody may make",
         advice: "Take it out of the list, and reload the server.",
     },
+    Rule {
+        broken_by: "SELECT pg_catalog.format('%s on %s', t.tgname, t.tgrelid::pg_catalog.regclass) FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid WHERE c.relnamespace = 'control_plane'::pg_catalog.regnamespace AND NOT t.tgisinternal AND t.tgenabled <> 'A'",
+        wrong: "somebody has switched a trigger off, so that changes can go unrecorded",
+        advice: "ALTER TABLE … ENABLE ALWAYS TRIGGER, and find out who it was.",
+    },
 ];
 
 pub(super) async fn look(session: &Session) -> Vec<Finding> {
@@ -59,7 +64,10 @@ pub(super) async fn look(session: &Session) -> Vec<Finding> {
         }
     }
     if findings.is_empty() {
-        findings.push(Finding::fine(SUBJECT, "nobody has more than was meant"));
+        findings.push(Finding::fine(
+            SUBJECT,
+            "nobody has more than was meant, and every change is recorded",
+        ));
     }
     findings
 }

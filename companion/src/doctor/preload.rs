@@ -17,8 +17,32 @@ pub(super) async fn look(session: &Session) -> Vec<Finding> {
             refusal.explain("a member of pg_read_all_settings"),
         )),
     }
+    findings.extend(of_sessions(session).await);
     findings.push(of_extension(session).await);
     findings
+}
+
+/// What sessions load by themselves comes behind everything that the server has loaded.
+const OF_SESSIONS: &str = "SELECT s.name || ' = ' || s.setting FROM pg_catalog.pg_settings AS s WHERE s.name IN ('session_preload_libraries', 'local_preload_libraries') AND s.setting <> '' UNION SELECT coalesce(r.rolname::text || ': ', '') || coalesce(d.datname::text || ': ', '') || one FROM pg_catalog.pg_db_role_setting AS s CROSS JOIN pg_catalog.unnest(s.setconfig) AS one LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase WHERE one ~ '^(session|local)_preload_libraries=.'";
+
+async fn of_sessions(session: &Session) -> Option<Finding> {
+    let loaded = match session.texts(OF_SESSIONS).await {
+        Ok(loaded) => loaded,
+        Err(refusal) => {
+            let why = refusal.explain("a member of pg_read_all_settings");
+            return Some(Finding::not_checked(SUBJECT, why));
+        }
+    };
+    (!loaded.is_empty()).then(|| {
+        Finding::wrong(
+            SUBJECT,
+            format!(
+                "sessions load libraries that see statements before they are masked: {}",
+                loaded.join(", ")
+            ),
+            "Load them by shared_preload_libraries, before pg_secrets.",
+        )
+    })
 }
 
 fn of_list(listed: &str) -> Finding {

@@ -23,6 +23,11 @@ const WORKERS: &[(&str, &str, bool)] = &[
         "webhooks wait until the relay looks by itself",
         true,
     ),
+    (
+        "pg_secrets maintenance",
+        "no grace ends, nothing is rotated or purged when it is due",
+        true,
+    ),
 ];
 
 pub(super) async fn look(session: &Session) -> Vec<Finding> {

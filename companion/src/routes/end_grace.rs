@@ -1,12 +1,15 @@
-//! `POST /api/secrets/:id/end-grace`: a version in grace destroyed at once.
+//! `POST /api/secrets/:id/end-grace`: a version in grace destroyed at once. With `?dry_run=true` only who
+//! would break.
 
 use crate::auth::Caller;
 use crate::error::Error;
-use crate::extract::{NoBody, NoParameters, PathOf, QueryOf};
+use crate::extract::{NoBody, PathOf, QueryOf};
+use crate::routes::dry_run::{self, DryRun};
 use crate::secret::SecretVersion;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 pub(super) const STATEMENT: &str = "
@@ -16,14 +19,17 @@ LATERAL control_plane.end_grace(
     CASE WHEN caller.subject IS NOT NULL THEN $3::uuid END
 ) AS v";
 
-/// 200 with the destroyed version, 404, 409 for the current version, or 410 where the grace is over.
+/// 200 with the destroyed version, or with consumers for a dry run; 404, 409 for the current version, or 410 where the grace is over.
 pub(crate) async fn handle(
     caller: Caller,
     State(state): State<AppState>,
     PathOf(id): PathOf<Uuid>,
-    QueryOf(NoParameters {}): QueryOf<NoParameters>,
+    QueryOf(query): QueryOf<DryRun>,
     NoBody: NoBody,
-) -> Result<Json<SecretVersion>, Error> {
+) -> Result<Response, Error> {
+    if query.dry_run {
+        return dry_run::answer(&caller, &state, id, "end_grace").await;
+    }
     let row = state.database.call_one(&caller, STATEMENT, &[&id]).await?;
-    Ok(Json(SecretVersion::from_row(&row)?))
+    Ok(Json(SecretVersion::from_row(&row)?).into_response())
 }

@@ -38,7 +38,7 @@ pub(crate) async fn handle(
     QueryOf(NoParameters {}): QueryOf<NoParameters>,
     JsonBody(extension): JsonBody<Extension>,
 ) -> Result<Json<SecretVersion>, Error> {
-    let by = grace::duration("by", Some(&extension.by))?;
+    let by = grace::interval_of("by", Some(&extension.by))?;
     let row = state
         .database
         .call_one(&caller, STATEMENT, &[&id, &by])

@@ -6,13 +6,16 @@
 
 pub(crate) mod audit;
 pub(crate) mod audit_head;
+pub(crate) mod consumers;
 pub(crate) mod create;
 pub(crate) mod create_webhook;
 pub(crate) mod delete;
+pub(crate) mod dry_run;
 pub(crate) mod end_grace;
 pub(crate) mod extend_grace;
 pub(crate) mod get;
 pub(crate) mod get_by_name;
+pub(crate) mod get_policy;
 pub(crate) mod health;
 pub(crate) mod list;
 pub(crate) mod purge;
@@ -21,6 +24,8 @@ pub(crate) mod register_consumer;
 pub(crate) mod restore;
 pub(crate) mod rollback;
 pub(crate) mod rotate;
+pub(crate) mod set_policy;
+pub(crate) mod set_rotation;
 pub(crate) mod unregister_consumer;
 pub(crate) mod version;
 pub(crate) mod versions;
@@ -34,13 +39,16 @@ mod tests {
         for statement in [
             audit::RECORDS,
             audit::DENIED,
+            consumers::STATEMENT,
             create::STATEMENT,
             create_webhook::STATEMENT,
             delete::STATEMENT,
+            dry_run::STATEMENT,
             end_grace::STATEMENT,
             extend_grace::STATEMENT,
             get::STATEMENT,
             get_by_name::STATEMENT,
+            get_policy::STATEMENT,
             list::STATEMENT,
             purge::STATEMENT,
             read::STATEMENT,
@@ -48,6 +56,8 @@ mod tests {
             restore::STATEMENT,
             rollback::STATEMENT,
             rotate::STATEMENT,
+            set_policy::STATEMENT,
+            set_rotation::STATEMENT,
             unregister_consumer::STATEMENT,
             version::STATEMENT,
             versions::STATEMENT,

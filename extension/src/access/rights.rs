@@ -15,7 +15,7 @@ pub(crate) enum Permission {
     Write,
     /// Delete and restore.
     Delete,
-    /// Endpoints, consumers, grants, policies.
+    /// Endpoints, consumers, grants, policies, generators and schedules.
     Manage,
     /// The audit log.
     Audit,

@@ -4,7 +4,11 @@
 //! Such a lock conflicts with the weakest of another session's, and while the statement waits for it, every
 //! reader queues up behind it. So whoever may name our tables could stop all reads, with no right on any of
 //! them. Here such a statement of somebody who does not own the table is refused before it waits, with the
-//! words that Postgres has for it afterwards.
+//! words that Postgres has for it afterwards. The same for the system's catalogues, which every new session
+//! reads.
+//!
+//! Postgres looks a name up again after each wait. So that it finds the same table as was looked at here, a
+//! name without a schema is given that of its table.
 #![allow(unsafe_code)]
 
 use pgrx::pg_sys::panic::pgrx_extern_c_guard;
@@ -52,7 +56,7 @@ unsafe extern "C-unwind" fn before_utility(
     // SAFETY: what Postgres passed, handed on unchanged; this frame holds nothing that needs to be
     // dropped when an error jumps over it.
     unsafe {
-        pgrx_extern_c_guard(|| refuse(planned));
+        let planned = pgrx_extern_c_guard(|| examined(planned, read_only_tree));
         let next = match PREVIOUS.get() {
             Some(Some(previous)) => *previous,
             _ => run_utility,
@@ -70,15 +74,47 @@ unsafe extern "C-unwind" fn before_utility(
     }
 }
 
+/// The statement, or a copy of it where it must stay as it is, with names that cannot change their meaning.
+///
 /// # Safety
 /// A statement as Postgres passes it to its utility hook.
-unsafe fn refuse(planned: *mut pg_sys::PlannedStmt) {
-    // SAFETY: a node is of the type that its tag says.
+unsafe fn examined(
+    planned: *mut pg_sys::PlannedStmt,
+    read_only_tree: bool,
+) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: a node is of the type that its tag says, and a copy lives as long as the current memory context.
     unsafe {
         let statement = (*planned).utilityStmt;
-        if statement.is_null() {
-            return;
+        if statement.is_null() || !may_lock_strongly((*statement).type_) {
+            return planned;
         }
+        let own: *mut pg_sys::PlannedStmt = if read_only_tree {
+            pg_sys::copyObjectImpl(planned.cast()).cast()
+        } else {
+            planned
+        };
+        refuse((*own).utilityStmt);
+        own
+    }
+}
+
+fn may_lock_strongly(kind: pg_sys::NodeTag) -> bool {
+    matches!(
+        kind,
+        pg_sys::NodeTag::T_RuleStmt
+            | pg_sys::NodeTag::T_CreateTrigStmt
+            | pg_sys::NodeTag::T_AlterObjectDependsStmt
+            | pg_sys::NodeTag::T_CreateStmt
+            | pg_sys::NodeTag::T_CreateForeignTableStmt
+            | pg_sys::NodeTag::T_AlterTableStmt
+    )
+}
+
+/// # Safety
+/// A statement that may be changed.
+unsafe fn refuse(statement: *mut pg_sys::Node) {
+    // SAFETY: a node is of the type that its tag says.
+    unsafe {
         match (*statement).type_ {
             pg_sys::NodeTag::T_RuleStmt => {
                 refuse_relation((*statement.cast::<pg_sys::RuleStmt>()).relation);
@@ -166,7 +202,8 @@ unsafe fn list<T>(list: *mut pg_sys::List) -> Vec<*mut T> {
     unsafe { PgList::<T>::from_pg(list).iter_ptr().collect() }
 }
 
-/// Refuses where the relation is one of ours and not the user's own.
+/// Refuses where the relation is one of ours, or of the system's, and not the user's own; otherwise says of
+/// which schema it is.
 ///
 /// # Safety
 /// A name as it was parsed, or NULL.
@@ -176,16 +213,24 @@ unsafe fn refuse_relation(relation: *mut pg_sys::RangeVar) {
     }
     // SAFETY: lookups in a transaction, without any lock.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(c"control_plane".as_ptr(), true);
-        if schema == pg_sys::InvalidOid {
-            return;
-        }
         let lock = pg_sys::NoLock as pg_sys::LOCKMODE;
         let flags = pg_sys::RVROption::RVR_MISSING_OK;
         let named =
             pg_sys::RangeVarGetRelidExtended(relation, lock, flags, None, std::ptr::null_mut());
-        if named == pg_sys::InvalidOid || pg_sys::get_rel_namespace(named) != schema || owns(named)
-        {
+        if named == pg_sys::InvalidOid {
+            return;
+        }
+        let schema = pg_sys::get_rel_namespace(named);
+        if (*relation).schemaname.is_null() {
+            (*relation).schemaname = if pg_sys::isTempNamespace(schema) {
+                pg_sys::pstrdup(c"pg_temp".as_ptr())
+            } else {
+                pg_sys::get_namespace_name(schema)
+            };
+        }
+        let guarded = schema.to_u32() == pg_sys::PG_CATALOG_NAMESPACE
+            || schema == pg_sys::get_namespace_oid(c"control_plane".as_ptr(), true);
+        if !guarded || owns(named) {
             return;
         }
         pg_sys::aclcheck_error(

@@ -8,8 +8,10 @@ use crate::audit::changes;
 use crate::audit::record::Record;
 use crate::backend::answer::Answer;
 use crate::backend::arguments::Arguments;
+use crate::backend::lock_waits;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
+use crate::gucs;
 use crate::id;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -109,6 +111,8 @@ pub(crate) fn authenticate<'s>(
         return Err(Error::forbidden("this login may not authenticate others")
             .with_hint("Only logins listed in pg_secrets.trusted_logins do; others have the grants of their role."));
     }
+    // Whoever reads by a token waits here first.
+    lock_waits::limit(gucs::audit_timeout());
     let token = arguments.secret(0, "token", LONGEST_TOKEN)?;
     let described = arguments.json(1)?;
     let found = session.run(&FIND, &[Param::Bytes(&hash(&token))])?.first();

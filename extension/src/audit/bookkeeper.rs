@@ -13,6 +13,7 @@ use crate::backend::transaction::attempt;
 use crate::backend::{latch, raise};
 use crate::error::Result;
 use crate::gucs;
+use crate::maintenance::installation;
 use crate::workers::{process, wake};
 use pgrx::{PgLogLevel, pg_guard, pg_sys};
 use std::collections::HashMap;
@@ -56,22 +57,11 @@ pub(crate) extern "C-unwind" fn pgs_bookkeeper_main(_argument: pg_sys::Datum) {
         let pause = if again { TRY_AGAIN } else { LOOK_AGAIN };
         if latch::wait(pause) {
             // One round for all that happens within this time.
-            pause_for(GATHER);
+            latch::wait_out(GATHER);
         } else if !process::is_wanted() {
             return;
         }
         process::check_for_interrupts();
-    }
-}
-
-/// Sleeps, whoever wakes this process meanwhile.
-fn pause_for(time: Duration) {
-    let end = Instant::now() + time;
-    while let Some(left) = end
-        .checked_duration_since(Instant::now())
-        .filter(|l| !l.is_zero())
-    {
-        latch::wait(left);
     }
 }
 
@@ -108,7 +98,10 @@ impl State {
             self.record_rejected_tokens();
         }
         if gucs::workers() {
-            self.act();
+            let is_own = |_: &mut Self, session: &Session| installation::is_own(session);
+            if self.recomputable("looking where this database is from", is_own) == Some(true) {
+                self.act();
+            }
         }
         again
     }
@@ -121,7 +114,8 @@ impl State {
         }
     }
 
-    /// Does what is seen outside, and what cannot be undone: not in the copy of a server.
+    /// Does what is seen outside, and what cannot be undone: not in the copy of a server,
+    /// and not in a restored database before somebody has confirmed it.
     fn act(&mut self) {
         self.recomputable("watching for refused reads", |state, session| {
             denials::watch(session, &mut state.told)
@@ -177,7 +171,8 @@ impl State {
                 }
                 Some(done)
             }
-            Err(reason) => {
+            Err(failure) => {
+                let reason = failure.message;
                 if self.failing.get(what) != Some(&reason) {
                     raise::log(
                         PgLogLevel::WARNING,

@@ -150,6 +150,10 @@ pub(super) fn extend(session: &Session) -> Result<bool> {
         arrival = arrival.max(row.bigint(2).unwrap_or(0));
     }
     if ids.is_empty() {
+        // A restore may have brought records that are chained already: they were gone through now.
+        if settled > from {
+            progress::advance(session, Purpose::Chain, settled)?;
+        }
         return Ok(false);
     }
     session.run(

@@ -24,14 +24,14 @@ const FULL: Duration = Duration::from_millis(2);
 /// Hands records to the audit worker and waits until they are committed and flushed. On any error,
 /// and where the wait is cancelled, nothing may be released; the worker then records that.
 pub(crate) fn write(records: &[Vec<u8>]) -> Result<()> {
-    write_or_withdraw(records, |_| None)
+    write_or_withdraw(records, || None)
 }
 
-/// The same. Where it ends before its end, `withdrawal` gives a record that says so of those that were
-/// written already, with their number.
+/// The same. Where it fails although some of them were written, the record that `withdrawal` makes says of
+/// these that nothing was released.
 pub(super) fn write_or_withdraw(
     records: &[Vec<u8>],
-    withdrawal: impl Fn(usize) -> Option<Vec<u8>>,
+    withdrawal: impl Fn() -> Option<Vec<u8>>,
 ) -> Result<()> {
     refuse_on_standby()?;
     let deadline = Instant::now() + gucs::audit_timeout();
@@ -40,6 +40,11 @@ pub(super) fn write_or_withdraw(
         written: 0,
         withdrawal,
     };
+    // A process that is terminated drops nothing. Of a single record there is next to no time between its
+    // being written and its reader's hearing of it.
+    if records.len() > 1 {
+        ring::set_last_word((underway.withdrawal)());
+    }
     for chunk in records.chunks(CHUNK) {
         for record in chunk {
             // Where no slot is free, what this reader holds itself is brought to its end first: readers that
@@ -64,13 +69,13 @@ pub(super) fn write_or_withdraw(
 
 /// The records of one reader that are not all written yet. When it is dropped too early, by an error or a
 /// cancelled wait, what was written of it is withdrawn.
-struct Underway<F: Fn(usize) -> Option<Vec<u8>>> {
+struct Underway<F: Fn() -> Option<Vec<u8>>> {
     tickets: VecDeque<Ticket>,
     written: usize,
     withdrawal: F,
 }
 
-impl<F: Fn(usize) -> Option<Vec<u8>>> Underway<F> {
+impl<F: Fn() -> Option<Vec<u8>>> Underway<F> {
     /// Waits for the first of the tickets; false where there is none.
     fn finish_first(&mut self, deadline: Instant) -> Result<bool> {
         let Some(first) = self.tickets.front() else {
@@ -83,17 +88,16 @@ impl<F: Fn(usize) -> Option<Vec<u8>>> Underway<F> {
     }
 }
 
-impl<F: Fn(usize) -> Option<Vec<u8>>> Drop for Underway<F> {
+impl<F: Fn() -> Option<Vec<u8>>> Drop for Underway<F> {
     fn drop(&mut self) {
-        let done = |ticket: &&Ticket| ticket.outcome() == Outcome::Done;
-        let written = self.written + self.tickets.iter().filter(done).count();
-        self.tickets.clear();
-        if written > 0
-            && let Some(record) = (self.withdrawal)(written)
+        for ticket in self.tickets.drain(..) {
+            self.written += usize::from(ticket.give_up());
+        }
+        ring::set_last_word(None);
+        if self.written > 0
+            && let Some(record) = (self.withdrawal)()
         {
-            // Nobody waits for it; where there is no room, the records stand as they are.
-            drop(Ticket::submit(&record));
-            ring::wake_worker();
+            ring::leave(&record);
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::backend::lock_waits;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::gucs;
+use crate::id;
 use crate::lifecycle::version::{self, Version};
 use serde_json::json;
 use uuid::Uuid;
@@ -25,6 +26,8 @@ pub(crate) fn record(
     durable::refuse_on_standby()?;
     let encoder = Encoder::new(caller);
     let mut records = Vec::with_capacity(versions.len());
+    // By it the records of a read of many are known from those of others at the same time.
+    let read = (versions.len() > 1).then(id::new).transpose()?;
     for version in versions {
         let mut accessed = Record::new("secret.accessed");
         accessed.project_id = Some(version.project_id.clone());
@@ -35,21 +38,22 @@ pub(crate) fn record(
         if service.verified {
             accessed.add_detail("verified", json!(true));
         }
+        if let Some(read) = read {
+            accessed.add_detail("read", json!(read));
+        }
         records.push(encoder.encode(accessed.by_administrator(administrator))?);
     }
-    durable::write_or_withdraw(&records, |written| withdrawal(&encoder, &records, written))
+    durable::write_or_withdraw(&records, || withdrawal(&encoder, &records, read))
 }
 
 /// What is recorded where some of a read's records were written, and it failed for another.
-fn withdrawal(encoder: &Encoder<'_>, records: &[Vec<u8>], written: usize) -> Option<Vec<u8>> {
-    let id = |record: &Vec<u8>| Encoded::from_bytes(record).map(|encoded| encoded.id);
+fn withdrawal(encoder: &Encoder<'_>, records: &[Vec<u8>], read: Option<Uuid>) -> Option<Vec<u8>> {
     let mut withdrawn = Record::new("secret.not_released");
     withdrawn.outcome = "not released";
-    withdrawn.detail = Some(json!({
-        "records": written,
-        "first_record": id(records.first()?)?,
-        "last_record": id(records.last()?)?,
-    }));
+    withdrawn.detail = Some(match read {
+        Some(read) => json!({"read": read}),
+        None => json!({"record": Encoded::from_bytes(records.first()?)?.id}),
+    });
     encoder.encode(withdrawn).ok()
 }
 

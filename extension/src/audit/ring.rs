@@ -165,6 +165,8 @@ thread_local! {
     // terminated drops nothing.
     static OWN: RefCell<Vec<Use>> = const { RefCell::new(Vec::new()) };
     static ENDS_TIDILY: Cell<bool> = const { Cell::new(false) };
+    // What is to be recorded if the process ends in the middle of a wait.
+    static LAST_WORD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
 fn remember(ring: &Ring, own_use: Use) {
@@ -180,12 +182,27 @@ unsafe extern "C-unwind" fn at_exit(_code: core::ffi::c_int, _argument: pg_sys::
     for own_use in OWN.take() {
         give_up(own_use);
     }
+    if let Some(record) = LAST_WORD.take() {
+        leave(&record);
+    }
 }
 
-/// Leaves a slot to the worker, or gives it back where that is done with it.
-fn give_up(own_use: Use) {
+/// Says what is to be recorded if this process ends before it says something else.
+pub(super) fn set_last_word(record: Option<Vec<u8>>) {
+    LAST_WORD.set(record);
+}
+
+/// Leaves a record to the worker; where there is no room for it, it is lost.
+pub(super) fn leave(record: &[u8]) {
+    drop(Ticket::submit(record));
+    wake_worker();
+}
+
+/// Leaves a slot to the worker, or gives it back where that is done with it; whether its record was written
+/// as if its reader had heard of it.
+fn give_up(own_use: Use) -> bool {
     let Some(ring) = ring() else {
-        return;
+        return false;
     };
     ring.waiting.fetch_sub(1, Ordering::Relaxed);
     while let Some(state) = own_use.state(ring) {
@@ -197,9 +214,10 @@ fn give_up(own_use: Use) {
             _ => true,
         };
         if given_up {
-            return;
+            return state == DONE;
         }
     }
+    false
 }
 
 /// How a wait stands.
@@ -250,10 +268,24 @@ impl Ticket {
     }
 }
 
+impl Ticket {
+    /// Waits no longer; whether the record was written as if it had.
+    pub(super) fn give_up(self) -> bool {
+        self.end()
+    }
+
+    fn end(&self) -> bool {
+        let own = OWN.with_borrow_mut(|own| {
+            let position = own.iter().position(|other| *other == self.0);
+            position.map(|position| own.swap_remove(position))
+        });
+        own.is_some_and(give_up)
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
-        give_up(self.0);
-        OWN.with_borrow_mut(|own| own.retain(|other| *other != self.0));
+        self.end();
     }
 }
 

@@ -221,7 +221,7 @@ fn mark_not_released(ids: &[Uuid]) {
 }
 
 fn update_outcomes(ids: &[String]) -> std::result::Result<(), String> {
-    attempt(|| {
+    Ok(attempt(|| {
         process::as_owner(|| {
             let _permitted = protection::permit();
             Session::with(|session| {
@@ -231,5 +231,5 @@ fn update_outcomes(ids: &[String]) -> std::result::Result<(), String> {
         })?;
         process::override_setting(c"synchronous_commit", c"on");
         Ok(())
-    })
+    })?)
 }

@@ -157,7 +157,7 @@ fn changed_table(trigger: &pg_sys::TriggerData) -> audit::changes::Changed {
 /// The caller's frames hold nothing that needs to be dropped.
 pub(super) unsafe fn guarded(work: impl FnOnce() -> Result<pg_sys::Datum>) -> pg_sys::Datum {
     let report_or_datum = || {
-        lock_waits::begin();
+        let outer = lock_waits::begin();
         let locked = |caught| match lock_waits::exceeded() {
             Some(error) => Err(error),
             None => CaughtError::rethrow(caught),
@@ -165,6 +165,7 @@ pub(super) unsafe fn guarded(work: impl FnOnce() -> Result<pg_sys::Datum>) -> pg
         let done = PgTryBuilder::new(AssertUnwindSafe(work))
             .catch_when(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, locked)
             .execute();
+        lock_waits::end(outer);
         done.map_err(|error| Report::of(&error))
     };
     // SAFETY: the outcome needs no drop either way.

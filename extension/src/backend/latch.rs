@@ -3,7 +3,7 @@
 
 use pgrx::pg_sys;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The address of this process's latch in shared memory, which is the same in every process of the
 /// server.
@@ -44,6 +44,17 @@ pub(crate) fn wait(most: Duration) -> bool {
         happened
     };
     happened & (pg_sys::WL_LATCH_SET as i32) != 0
+}
+
+/// Sleeps for a time, whoever wakes this process meanwhile.
+pub(crate) fn wait_out(time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end
+        .checked_duration_since(Instant::now())
+        .filter(|left| !left.is_zero())
+    {
+        wait(left);
+    }
 }
 
 /// Makes this process the one that `place` names by its latch, until it ends; false where another

@@ -42,14 +42,19 @@ pub(crate) fn limit(most: Duration) {
 /// What to say where a wait took too long, if it was limited in here.
 pub(super) fn exceeded() -> Option<Error> {
     LIMITED.take().then(|| {
-        Error::unrecordable("somebody has locked what this read needs, and nothing is released")
+        Error::unrecordable("somebody has locked what this call needs, and nothing is released")
             .with_hint(
                 "Look in pg_locks who holds a lock on a table of control_plane, as pg_blocking_pids() tells of this session while it waits; then try again.",
             )
     })
 }
 
-/// Forgets the limit of an earlier call.
-pub(super) fn begin() {
-    LIMITED.set(false);
+/// Begins a call, which knows nothing of the limit of another; gives what is to be set again behind it.
+pub(super) fn begin() -> bool {
+    LIMITED.replace(false)
+}
+
+/// Ends it, for one that it was called from.
+pub(super) fn end(outer: bool) {
+    LIMITED.set(outer);
 }

@@ -39,8 +39,11 @@ pub(crate) enum Param<'p> {
     OptionalBigint(Option<i64>),
     Oid(pg_sys::Oid),
     OptionalOid(Option<pg_sys::Oid>),
+    Boolean(bool),
     /// Microseconds.
     Interval(i64),
+    /// Microseconds.
+    OptionalInterval(Option<i64>),
     /// Microseconds since 2000.
     Timestamp(Option<i64>),
 }
@@ -56,7 +59,8 @@ impl Param<'_> {
             Param::Integer(_) => pg_sys::INT4OID,
             Param::Bigint(_) | Param::OptionalBigint(_) => pg_sys::INT8OID,
             Param::Oid(_) | Param::OptionalOid(_) => pg_sys::OIDOID,
-            Param::Interval(_) => pg_sys::INTERVALOID,
+            Param::Boolean(_) => pg_sys::BOOLOID,
+            Param::Interval(_) | Param::OptionalInterval(_) => pg_sys::INTERVALOID,
             Param::Timestamp(_) => pg_sys::TIMESTAMPTZOID,
         }
     }
@@ -81,21 +85,26 @@ impl Param<'_> {
             Param::Oid(oid) => oid.into_datum(),
             Param::OptionalOid(oid) => oid.into_datum(),
             Param::Timestamp(timestamp) => timestamp.into_datum(),
-            Param::Interval(microseconds) => {
-                let interval = pg_sys::Interval {
-                    time: microseconds,
-                    day: 0,
-                    month: 0,
-                };
-                // SAFETY: palloc gives room for one interval, in the current memory context.
-                unsafe {
-                    let copy =
-                        pg_sys::palloc(size_of::<pg_sys::Interval>()).cast::<pg_sys::Interval>();
-                    copy.write(interval);
-                    Some(pg_sys::Datum::from(copy))
-                }
-            }
+            Param::Boolean(boolean) => boolean.into_datum(),
+            Param::Interval(microseconds) => Some(interval(microseconds)),
+            Param::OptionalInterval(microseconds) => microseconds.map(interval),
         }
+    }
+}
+
+/// So many microseconds as an interval, in the current memory context: no days, which would be longer or
+/// shorter where the clocks change.
+fn interval(microseconds: i64) -> pg_sys::Datum {
+    let interval = pg_sys::Interval {
+        time: microseconds,
+        day: 0,
+        month: 0,
+    };
+    // SAFETY: palloc gives room for one interval.
+    unsafe {
+        let copy = pg_sys::palloc(size_of::<pg_sys::Interval>()).cast::<pg_sys::Interval>();
+        copy.write(interval);
+        pg_sys::Datum::from(copy)
     }
 }
 
@@ -185,6 +194,13 @@ impl Session {
 pub(crate) fn on_standby() -> bool {
     // SAFETY: reads the server's state.
     unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Ends with Postgres's own error where the transaction can write nothing: on a standby, or because it is
+/// read-only.
+pub(crate) fn require_writable(function: &CStr) {
+    // SAFETY: reads the backend's own state, and raises.
+    unsafe { pg_sys::PreventCommandIfReadOnly(function.as_ptr()) };
 }
 
 /// What a statement returned.
@@ -281,6 +297,14 @@ impl Row<'_> {
 
     pub(crate) fn boolean(&self, column: usize) -> Option<bool> {
         self.get(column)
+    }
+
+    /// Microseconds since 2000.
+    pub(crate) fn timestamp(&self, column: usize) -> Option<i64> {
+        let datum = self.datum(column)?;
+        debug_assert_eq!(self.type_oid(column), pg_sys::TIMESTAMPTZOID);
+        // SAFETY: a timestamp is passed as the 64-bit integer that it is.
+        unsafe { i64::from_datum(datum, false) }
     }
 
     pub(crate) fn uuid(&self, column: usize) -> Option<Uuid> {

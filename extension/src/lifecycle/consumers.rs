@@ -1,4 +1,5 @@
-//! Services that read a secret, registered and unregistered by hand.
+//! Services that read a secret: registered and unregistered by hand, or expected to read a new version
+//! because they had the one before.
 
 use crate::access::identity::Caller;
 use crate::access::names::check_service;
@@ -10,6 +11,7 @@ use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::lifecycle::version::{self, Version};
+use uuid::Uuid;
 
 static REGISTER: Statement = Statement::new(
     c"INSERT INTO control_plane.secret_consumers (secret_id, service) SELECT v.id, $2 FROM control_plane.versions AS v WHERE v.chain_id = $1 AND v.active ON CONFLICT (secret_id, service) DO NOTHING",
@@ -90,4 +92,17 @@ impl Asked {
         record.service = Some(self.service.clone());
         record.by_administrator(self.administrator)
     }
+}
+
+static EXPECT: Statement = Statement::new(
+    c"WITH moved AS (DELETE FROM control_plane.secret_consumers AS c WHERE c.secret_id = $1 AND c.last_used_at IS NULL) INSERT INTO control_plane.secret_consumers (secret_id, service) SELECT $2, c.service FROM control_plane.secret_consumers AS c WHERE c.secret_id = $1 ON CONFLICT (secret_id, service) DO NOTHING",
+);
+
+/// Makes the consumers of the version `old` expected ones of `new`, which takes its place: they have not
+/// read it yet. Those that never read `old` are no longer expected there, or rows would pile up with every
+/// rotation. To be called within the declared change, once `old` is superseded: a use of it that is
+/// stored after this is seen by whoever stores it (sql/43_usage.sql).
+pub(crate) fn expect(session: &Session, old: Uuid, new: Uuid) -> Result<()> {
+    session.run(&EXPECT, &[Param::Uuid(Some(old)), Param::Uuid(Some(new))])?;
+    Ok(())
 }

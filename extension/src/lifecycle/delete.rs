@@ -9,7 +9,7 @@ use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::gucs;
-use crate::lifecycle::version;
+use crate::lifecycle::version::{self, Version};
 use crate::outbox::event;
 use serde_json::json;
 
@@ -32,9 +32,7 @@ pub(crate) fn delete_secret<'s>(
 
     version::lock_name(session, caller, &named, Permission::Delete)?;
     let latest = version::latest(session, named.chain_id)?;
-    if latest.deleted {
-        return Err(Error::no_such_secret());
-    }
+    require_there(&latest)?;
 
     let mut record = latest.record("secret.deleted");
     record.detail = Some(json!({"reason": reason}));
@@ -55,4 +53,12 @@ pub(crate) fn delete_secret<'s>(
     event::emit(session, &latest.event("secret.deleted", data))?;
     let row = version::answer(session, latest.id)?;
     Ok(Answer::One(Composite { row, secret: None }))
+}
+
+/// Refuses a secret that cannot be deleted because it is already: any of its versions says so.
+pub(super) fn require_there(version: &Version) -> Result<()> {
+    if version.deleted {
+        return Err(Error::no_such_secret());
+    }
+    Ok(())
 }

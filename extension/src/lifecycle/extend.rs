@@ -7,17 +7,18 @@ use crate::backend::answer::{Answer, Composite};
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
-use crate::lifecycle::grace;
 use crate::lifecycle::version::{self, State, Version};
+use crate::lifecycle::{duration, grace};
+use crate::workers::wake;
 use serde_json::json;
 
 static EXTENDED: Statement = Statement::new(
     c"SELECT pg_catalog.to_char(e.was AT TIME ZONE 'UTC', e.form), pg_catalog.to_char(e.becomes AT TIME ZONE 'UTC', e.form), e.becomes > pg_catalog.clock_timestamp() + $3 FROM (SELECT s.expires_at AS was, s.expires_at + $2 AS becomes, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"' AS form FROM control_plane.secrets AS s WHERE s.id = $1) AS e",
 );
 
-// The warning was of an end that is none any more.
+// The warning was of an end that is none any more, and a hold would count from it.
 static EXTEND: Statement = Statement::new(
-    c"UPDATE control_plane.secrets AS s SET expires_at = s.expires_at + $2, warned_at = NULL WHERE s.id = $1 AND s.expires_at > pg_catalog.clock_timestamp()",
+    c"UPDATE control_plane.secrets AS s SET expires_at = s.expires_at + $2, warned_at = NULL, held_from = NULL WHERE s.id = $1 AND s.expires_at > pg_catalog.clock_timestamp()",
 );
 
 /// extend_grace: lets the version in grace with this id stay readable for longer.
@@ -34,7 +35,7 @@ pub(crate) fn extend_grace<'s>(
     let id = Param::Uuid(Some(superseded.id));
     let by = Param::Interval(by);
     let times = session
-        .run(&EXTENDED, &[id, by, Param::Interval(grace::LONGEST)])?
+        .run(&EXTENDED, &[id, by, Param::Interval(duration::LONGEST)])?
         .first()
         .ok_or_else(Error::no_such_secret)?;
     // Else many extensions would reach what one may not.
@@ -50,6 +51,7 @@ pub(crate) fn extend_grace<'s>(
             return Err(over(session, &superseded)?);
         }
     }
+    wake::changed();
     let row = version::answer(session, superseded.id)?;
     Ok(Answer::One(Composite { row, secret: None }))
 }
@@ -61,17 +63,23 @@ pub(super) fn lock_in_grace(
     found: &Version,
 ) -> Result<Version> {
     let version = version::lock(session, caller, found, Permission::Write)?;
+    require_in_grace(session, &version)?;
+    Ok(version)
+}
+
+/// Refuses a version whose grace cannot be extended or ended because it has none.
+pub(super) fn require_in_grace(session: &Session, version: &Version) -> Result<()> {
     if version.deleted {
         return Err(Error::no_such_secret());
     }
     match version.state {
-        State::Grace => Ok(version),
+        State::Grace => Ok(()),
         State::Active => Err(Error::wrong_state(
             "this is the current version, which has no grace",
             version.id,
         )
         .with_hint("Give the id of a version that was superseded; secret_versions() lists them.")),
-        State::Destroyed | State::Deleted => Err(over(session, &version)?),
+        State::Destroyed | State::Deleted => Err(over(session, version)?),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::backend::answer::{Answer, Composite};
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
+use crate::lifecycle::generator;
 use crate::lifecycle::version::{self, Version};
 use crate::outbox::event;
 use serde_json::json;
@@ -48,6 +49,8 @@ pub(crate) fn restore_secret<'s>(
         let record = record.by_administrator(permitted.rights.is_administrator());
         let _declared = changes::declare(caller, record);
         session.run(&RESTORE, &[Param::Uuid(Some(latest.chain_id))])?;
+        // What came due meanwhile would replace at once what was just brought back.
+        generator::restart_schedule(session, latest.chain_id)?;
     }
     let data = json!({"version": latest.number});
     event::emit(session, &latest.event("secret.restored", data))?;

@@ -9,9 +9,9 @@ use crate::backend::session::Session;
 use crate::error::{Error, Result};
 use crate::id;
 use crate::keys::keyring;
+use crate::lifecycle::read;
 use crate::lifecycle::rotate::{self, Successor};
 use crate::lifecycle::version::{self, State, Version};
-use crate::lifecycle::{grace, read};
 use pg_secrets_openpgp::{Place, Sealed};
 use uuid::Uuid;
 
@@ -29,7 +29,6 @@ pub(crate) fn rollback_secret<'s>(
         .ok_or_else(|| Error::null("to_version"))?;
     let reason = arguments.text(2)?;
     check_reason(reason.as_deref())?;
-    let grace = grace::of_rotation(None)?;
 
     let permitted = version::permitted(session, caller, old_id, Permission::Write)?;
     let (named, rights) = (permitted.version, permitted.rights);
@@ -40,7 +39,7 @@ pub(crate) fn rollback_secret<'s>(
         id: new_id,
         sealed: &sealed,
         reason: reason.as_deref(),
-        grace,
+        grace: None,
         rolled_back_to: Some(to_version),
     };
     rotate::succeed(session, caller, rights.is_administrator(), &old, &new)
@@ -65,7 +64,7 @@ fn copy(session: &Session, current: &Version, number: i32, new_id: Uuid) -> Resu
     }
     if source.state != State::Grace {
         return Err(Error::destroyed(Some(current.id)).with_hint(
-            "There is nothing left to roll back to: rotate to a value that you have elsewhere. A longer grace, of one rotation or in pg_secrets.grace_period, keeps a version for longer.",
+            "There is nothing left to roll back to: rotate to a value that you have elsewhere. A longer grace, of one rotation, of the project or in pg_secrets.grace_period, keeps a version for longer.",
         ));
     }
     let value = read::open(&row, &source)?;

@@ -11,9 +11,8 @@ use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::id;
 use crate::keys::keyring;
-use crate::lifecycle::value;
 use crate::lifecycle::version::{self, NewVersion, Version};
-use crate::lifecycle::{destroy, grace};
+use crate::lifecycle::{consumers, destroy, duration, generator, grace};
 use crate::outbox::event;
 use pg_secrets_openpgp::{Place, Sealed};
 use serde_json::json;
@@ -37,11 +36,11 @@ pub(crate) fn rotate_secret<'s>(
     let old_id = arguments.required_uuid(0, "secret_id")?;
     let reason = arguments.text(2)?;
     check_reason(reason.as_deref())?;
-    let grace = grace::of_rotation(arguments.interval(3))?;
+    let grace = grace::said(arguments.interval(3))?;
 
     let permitted = version::permitted(session, caller, old_id, Permission::Write)?;
     let (named, rights) = (permitted.version, permitted.rights);
-    let value = value::read(arguments, 1)?;
+    let value = generator::value_of_rotation(session, arguments, 1, named.chain_id)?;
 
     // Sealed before the lock is taken: the others of a race wait for the lock, not for this.
     let new_id = id::new()?;
@@ -64,8 +63,8 @@ pub(super) struct Successor<'a> {
     pub(super) id: Uuid,
     pub(super) sealed: &'a Sealed,
     pub(super) reason: Option<&'a str>,
-    /// How long the version that it supersedes stays readable, in microseconds.
-    pub(super) grace: i64,
+    /// How long the version that it supersedes stays readable, in microseconds, where the caller says.
+    pub(super) grace: Option<i64>,
     /// The number of the version whose value it has again.
     pub(super) rolled_back_to: Option<i32>,
 }
@@ -78,6 +77,7 @@ pub(super) fn succeed<'s>(
     old: &Version,
     new: &Successor<'_>,
 ) -> Result<Answer<'s>> {
+    let grace = grace::of_rotation(session, &old.project_id, new.grace)?;
     let number = {
         let _unrecorded = changes::recorded_elsewhere();
         version::next_number(session, &old.project_id, &old.name)?
@@ -88,14 +88,14 @@ pub(super) fn succeed<'s>(
     record.detail = Some(json!({
         "rotated_from": old.id,
         "reason": new.reason,
-        "grace_seconds": new.grace / 1_000_000,
+        "grace_seconds": duration::seconds(grace),
     }));
     let mut data = json!({
         "new_version": number,
         "rotated_from": old.id,
         "previous_version": old.number,
         "rotation_reason": new.reason,
-        "grace_seconds": new.grace / 1_000_000,
+        "grace_seconds": duration::seconds(grace),
     });
     if let Some(to) = new.rolled_back_to {
         record.action = "secret.rolled_back";
@@ -104,7 +104,7 @@ pub(super) fn succeed<'s>(
     }
     {
         let _declared = changes::declare(caller, record.by_administrator(administrator));
-        supersede(session, old.id, new.grace)?;
+        supersede(session, old.id, grace)?;
         version::insert(
             session,
             &NewVersion {
@@ -119,11 +119,13 @@ pub(super) fn succeed<'s>(
                 created_by: &caller.actor,
             },
         )?;
+        consumers::expect(session, old.id, new.id)?;
+        generator::restart_schedule(session, old.chain_id)?;
     }
     let mut event = old.event("secret.rotated", data);
     event.secret_id = new.id;
     event::emit(session, &event)?;
-    if new.grace == 0 {
+    if grace == 0 {
         let record = destroy::record(old).by_administrator(administrator);
         record::write(session, caller, record)?;
         destroy::tell(session, old)?;
@@ -135,6 +137,12 @@ pub(super) fn succeed<'s>(
 /// Locks the name of `named` and gives its current version, if that is still `named` itself.
 pub(super) fn lock_current(session: &Session, caller: &Caller, named: &Version) -> Result<Version> {
     let named = version::lock(session, caller, named, Permission::Write)?;
+    require_current(session, &named)?;
+    Ok(named)
+}
+
+/// Refuses a version that cannot be superseded because it is not the current one.
+pub(super) fn require_current(session: &Session, named: &Version) -> Result<()> {
     if named.deleted {
         return Err(Error::no_such_secret());
     }
@@ -142,7 +150,7 @@ pub(super) fn lock_current(session: &Session, caller: &Caller, named: &Version) 
         .ok_or_else(Error::no_such_secret)?;
     let current = Version::read(&current)?;
     if current.id == named.id {
-        Ok(current)
+        Ok(())
     } else {
         Err(Error::superseded(current.id))
     }

@@ -218,6 +218,16 @@ pub(crate) fn lock(
     Version::read(&now)
 }
 
+static LOCK_IF_FREE: Statement = Statement::new(
+    c"SELECT FROM control_plane.secret_names AS n WHERE n.project_id = $1 AND n.name = $2 FOR UPDATE SKIP LOCKED",
+);
+
+/// Locks a name until the transaction ends; false where somebody else is changing it.
+pub(crate) fn lock_name_if_free(session: &Session, project: &str, name: &str) -> Result<bool> {
+    let params = [Param::Text(Some(project)), Param::Text(Some(name))];
+    Ok(session.run(&LOCK_IF_FREE, &params)?.affected() > 0)
+}
+
 static LATEST: Statement = Statement::new(
     c"SELECT v.* FROM control_plane.versions AS v WHERE v.chain_id = $1 AND v.active",
 );

@@ -8,6 +8,7 @@ use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Row, Session, Statement};
 use crate::error::{Error, Result};
 use crate::keys::keyring;
+use crate::maintenance::installation;
 use crate::{gucs, id};
 use pg_secrets_openpgp::Place;
 use std::time::Duration;
@@ -64,6 +65,11 @@ pub(crate) fn claim_deliveries<'s>(
         return Err(Error::bad_input(
             "lease must be more than nothing and at most ten minutes",
         ));
+    }
+    // A copy has the original's deliveries, and must send nothing in its name. The relay is no place to say
+    // so: the log does, and run_maintenance().
+    if !gucs::workers() || !installation::is_own(session)? {
+        return Ok(Answer::Many(Vec::new()));
     }
     keyring::require()?;
     let now = id::now();

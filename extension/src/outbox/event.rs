@@ -98,6 +98,8 @@ pub(crate) fn emit(session: &Session, event: &Event<'_>) -> Result<()> {
     if deliveries > 0 {
         wake::at_commit();
     }
+    // Whatever has an event may be due for another one.
+    wake::changed();
     Ok(())
 }
 

@@ -76,6 +76,11 @@ unsafe fn redact(record: &mut pg_sys::ErrorData) {
             for text in [record.message, record.detail, record.hint] {
                 mask_tokens(text);
             }
+            // Postgres's own words, as the parameters of a portal with log_parameter_max_length_on_error.
+            // The server hides them in its own log (errhidecontext); a hook of others would see them.
+            record.context = null_mut();
+            record.internalquery = null_mut();
+            record.internalpos = 0;
             return;
         }
         // debug_print_parse and its like show values as numbers.

@@ -47,7 +47,7 @@ pub(crate) extern "C-unwind" fn pgs_launcher_main(_argument: pg_sys::Datum) {
     wake::become_launcher();
     let mut workers = vec![Worker::new(AUDITOR), Worker::new(BOOKKEEPER)];
     if gucs::workers() {
-        workers.push(Worker::new(NOTIFIER));
+        workers.extend([NOTIFIER, MAINTENANCE].map(Worker::new));
     }
     let mut launches = wake::launches();
     loop {
@@ -208,6 +208,13 @@ const NOTIFIER: Kind = Kind {
     name: "pg_secrets notifier",
     function: "pgs_notifier_main",
     runs: wake::has_notifier,
+    longest_pause: LOOK_AGAIN,
+};
+
+const MAINTENANCE: Kind = Kind {
+    name: "pg_secrets maintenance",
+    function: "pgs_maintenance_main",
+    runs: wake::has_maintenance,
     longest_pause: LOOK_AGAIN,
 };
 

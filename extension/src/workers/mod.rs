@@ -1,5 +1,6 @@
 //! Background workers: a quiet launcher, and in the database of the extension the auditor
-//! (`audit/writer.rs`), the bookkeeper (`audit/bookkeeper.rs`) and the notifier.
+//! (`audit/writer.rs`), the bookkeeper (`audit/bookkeeper.rs`), the notifier and the maintenance
+//! (`maintenance/worker.rs`).
 
 pub(crate) mod launcher;
 pub(crate) mod notifier;

@@ -16,6 +16,11 @@ static NOTIFIER: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets not
 static LAUNCHER: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets launcher") };
 // SAFETY: as above.
 static BOOKKEEPER: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets bookkeeper") };
+// SAFETY: as above.
+static MAINTENANCE: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets maintenance") };
+/// How often ciphertext was erased since the server's start.
+// SAFETY: as above.
+static ERASURES: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets erasures") };
 /// How often the launcher was asked for the workers.
 // SAFETY: as above.
 static LAUNCHES: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets launches") };
@@ -23,6 +28,8 @@ static LAUNCHES: PgAtomic<AtomicUsize> = unsafe { PgAtomic::new(c"pg_secrets lau
 thread_local! {
     static NOTIFY_AT_COMMIT: Cell<bool> = const { Cell::new(false) };
     static RECORDED: Cell<bool> = const { Cell::new(false) };
+    static CHANGED: Cell<bool> = const { Cell::new(false) };
+    static ERASED: Cell<bool> = const { Cell::new(false) };
     static LAUNCH_AT_COMMIT: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -31,6 +38,8 @@ pub(crate) fn request_shared_memory() {
     pg_shmem_init!(NOTIFIER);
     pg_shmem_init!(LAUNCHER);
     pg_shmem_init!(BOOKKEEPER);
+    pg_shmem_init!(MAINTENANCE);
+    pg_shmem_init!(ERASURES);
     pg_shmem_init!(LAUNCHES);
 }
 
@@ -49,6 +58,16 @@ pub(crate) fn bookkeeper() {
     latch::set(BOOKKEEPER.get());
 }
 
+/// After this transaction's commit the maintenance looks when something is due.
+pub(crate) fn changed() {
+    CHANGED.set(true);
+}
+
+/// After this transaction's commit the maintenance knows of erased ciphertext.
+pub(crate) fn erased() {
+    ERASED.set(true);
+}
+
 /// After this transaction's commit the launcher looks again whether there is something to run.
 pub(crate) fn launch_at_commit() {
     LAUNCH_AT_COMMIT.set(true);
@@ -58,6 +77,14 @@ pub(crate) fn launch_at_commit() {
 pub(crate) fn at_end(committed: bool) {
     let notify = NOTIFY_AT_COMMIT.replace(false);
     let launch = LAUNCH_AT_COMMIT.replace(false);
+    let changed = CHANGED.replace(false);
+    let erased = ERASED.replace(false);
+    if committed && erased {
+        ERASURES.get().fetch_add(1, Ordering::AcqRel);
+    }
+    if committed && (changed || erased) {
+        latch::set(MAINTENANCE.get());
+    }
     if RECORDED.replace(false) && committed {
         bookkeeper();
     }
@@ -88,6 +115,21 @@ pub(crate) fn become_bookkeeper() -> bool {
 /// Whether there is a bookkeeper.
 pub(crate) fn has_bookkeeper() -> bool {
     BOOKKEEPER.get().load(Ordering::Acquire) != 0
+}
+
+/// This process is the maintenance from now on; false where there is one.
+pub(crate) fn become_maintenance() -> bool {
+    latch::claim(MAINTENANCE.get())
+}
+
+/// Whether there is a maintenance.
+pub(crate) fn has_maintenance() -> bool {
+    MAINTENANCE.get().load(Ordering::Acquire) != 0
+}
+
+/// How many transactions have erased ciphertext since the server's start.
+pub(crate) fn erasures() -> usize {
+    ERASURES.get().load(Ordering::Acquire)
 }
 
 /// How often somebody has asked for the workers since the server's start.

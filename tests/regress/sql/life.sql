@@ -18,6 +18,12 @@ SELECT version FROM control_plane.rollback_secret(control_plane.secret_id('shop'
 SELECT version, state, value FROM control_plane.get_secret_by_name('shop', 'db');
 SELECT version, state, expires_at - superseded_at AS grace FROM control_plane.extend_grace(:'first_id', '30 minutes');
 SELECT version, state, destroyed_at = expires_at AS at_once FROM control_plane.end_grace(:'first_id');
+-- A policy for the project, and values that the database makes.
+SELECT * FROM control_plane.set_policy('shop', '90 minutes');
+SELECT rotate_every, length, alphabet, next_rotation_at FROM control_plane.set_rotation(:'first_id', length => 32, alphabet => 'hex');
+SELECT version FROM control_plane.rotate_secret(control_plane.secret_id('shop', 'db'));
+SELECT version, value ~ '^[0-9a-f]{32}$' AS made FROM control_plane.get_secret_by_name('shop', 'db');
+SELECT version, state, expires_at - superseded_at AS grace FROM control_plane.secret_versions(:'first_id') WHERE version = 4;
 -- Deleted, restored, deleted again, and made anew under the next number.
 SELECT version, purge_at - deleted_at AS kept FROM control_plane.delete_secret(:'first_id', 'no longer used');
 SELECT value FROM control_plane.get_secret(:'first_id');
