@@ -89,11 +89,19 @@ impl Canaries {
     }
 }
 
-/// Finds pieces of values.
+/// A form of a piece of a value, behind its first bytes.
+#[derive(Debug)]
+struct Window {
+    rest: Vec<u8>,
+    form: &'static str,
+    /// Of which value.
+    number: usize,
+}
+
+/// Finds pieces of values, by their first bytes.
 #[derive(Debug)]
 pub struct Finder {
-    /// By its first bytes: the rest of a window, its form, and whose it is.
-    begins: HashMap<[u8; PIECE], Vec<(Vec<u8>, &'static str, usize)>>,
+    begins: HashMap<[u8; PIECE], Vec<Window>>,
     /// Which first bytes there may be.
     filter: Vec<u64>,
     given: Vec<(String, String)>,
@@ -106,7 +114,11 @@ impl Finder {
         let (word, bit) = place(first);
         self.filter[word] |= bit;
         let known = self.begins.entry(first).or_default();
-        known.push((window[PIECE..].to_vec(), form, number));
+        known.push(Window {
+            rest: window[PIECE..].to_vec(),
+            form,
+            number,
+        });
     }
 
     /// What of them stands in there; `place` is what it is called in the findings.
@@ -120,12 +132,12 @@ impl Finder {
             if self.filter[word] & bit == 0 {
                 continue;
             }
-            for (rest, form, number) in self.begins.get(&first).into_iter().flatten() {
-                if haystack[at + PIECE..].starts_with(rest) {
+            for window in self.begins.get(&first).into_iter().flatten() {
+                if haystack[at + PIECE..].starts_with(&window.rest) {
                     found.insert(Leak {
-                        how: self.given[*number].1.clone(),
+                        how: self.given[window.number].1.clone(),
                         place: place_name.to_owned(),
-                        form,
+                        form: window.form,
                     });
                 }
             }

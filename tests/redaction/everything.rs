@@ -1,7 +1,8 @@
 //! Everything that a server can log, while everything is done that can hold a value.
 
+use crate::bound::EXTENDED;
 use crate::loud::Loud;
-use crate::statements::{EXTENDED, SIMPLE};
+use crate::statements::SIMPLE;
 use crate::{disguises, trouble};
 use pg_secrets_tests::{Leak, Proof, Wire};
 use std::collections::BTreeSet;
