@@ -102,6 +102,29 @@ async fn what_cannot_be_parsed_is_hidden_also_where_nothing_is_logged() -> Proof
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_another_statement_that_quotes_one_of_ours_is_masked() -> Proof {
+    let cluster = Cluster::start(Key::new(), "fsync = off");
+    cluster.install().await?;
+    let canaries = Canaries::default();
+    let sql = cluster.sql().await?;
+    let quoted = canaries.fresh("a quoted statement");
+    sql.run(&format!(
+        "CREATE TABLE history AS SELECT 'SELECT control_plane.pgp_encrypt(''{quoted}'')' AS line;
+         CREATE FUNCTION tell() RETURNS void LANGUAGE plpgsql AS $$
+         BEGIN RAISE WARNING USING MESSAGE = 'told', DETAIL = (SELECT line FROM history); END $$"
+    ))
+    .await?;
+    sql.run("SELECT tell()").await?;
+    sql.run("DO $$ BEGIN RAISE WARNING 'the end'; END $$")
+        .await?;
+    let log = cluster.log();
+    assert!(log.contains("the end"), "{log}");
+    let found = canaries.finder().find("the log", log.as_bytes());
+    assert!(found.is_empty(), "{found:?}");
+    Ok(())
+}
+
 /// Kills a process in the middle of a statement; the server starts anew.
 pub(crate) async fn crash(loud: &Loud, how: &str, template: &str) -> Proof {
     let victim = loud.cluster.sql().await?;
