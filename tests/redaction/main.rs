@@ -6,6 +6,7 @@ mod companion;
 mod disguises;
 mod doctor;
 mod everything;
+mod functions;
 mod loud;
 mod others;
 mod statements;

@@ -23,7 +23,7 @@ pub(super) async fn look(session: &Session) -> Vec<Finding> {
 }
 
 /// What sessions load by themselves comes behind everything that the server has loaded.
-const OF_SESSIONS: &str = "SELECT s.name || ' = ' || s.setting FROM pg_catalog.pg_settings AS s WHERE s.name IN ('session_preload_libraries', 'local_preload_libraries') AND s.setting <> '' UNION SELECT coalesce(r.rolname::text || ': ', '') || coalesce(d.datname::text || ': ', '') || one FROM pg_catalog.pg_db_role_setting AS s CROSS JOIN pg_catalog.unnest(s.setconfig) AS one LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase WHERE one ~ '^(session|local)_preload_libraries=.'";
+const OF_SESSIONS: &str = include_str!("../../../sql/doctor/libraries_of_sessions.sql");
 
 async fn of_sessions(session: &Session) -> Option<Finding> {
     let loaded = match session.texts(OF_SESSIONS).await {
