@@ -23,8 +23,25 @@ pub(crate) fn names(text: &[u8], names: &[&[u8]]) -> bool {
         text.contains(&escape)
             && (0..text.len()).any(|at| names.iter().any(|name| begins(&text[at..], name, escape)))
     };
-    stands(b'\\') || own_escapes(text).any(stands)
+    let mut tried = [b'\\'; MOST_ESCAPES];
+    let mut count = 1;
+    if stands(b'\\') {
+        return true;
+    }
+    for escape in own_escapes(text) {
+        if !tried[..count].contains(&escape) && count < MOST_ESCAPES {
+            tried[count] = escape;
+            count += 1;
+            if stands(escape) {
+                return true;
+            }
+        }
+    }
+    false
 }
+
+/// How many escape characters a text is searched with: each is a walk over all of it.
+const MOST_ESCAPES: usize = 8;
 
 /// The characters that the text declares as escapes.
 fn own_escapes(text: &[u8]) -> impl Iterator<Item = u8> {
