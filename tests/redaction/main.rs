@@ -7,6 +7,7 @@ mod disguises;
 mod doctor;
 mod everything;
 mod functions;
+mod later;
 mod loud;
 mod others;
 mod statements;

@@ -52,7 +52,7 @@ fn plainly(text: &[u8]) -> bool {
             && (letter != b'g' || is_get(&rest[GET.len()..]))
             || letter == b'a'
                 && begins_with(rest, CALLED)
-                && text.get(skip_space(text, at + CALLED.len())) == Some(&b'(')
+                && skip_space(text, at + CALLED.len()).is_none_or(|at| text.get(at) == Some(&b'('))
             || PREFIXES
                 .iter()
                 .any(|prefix| begins_with(rest, prefix) && is_token(&rest[prefix.len()..]))
@@ -134,6 +134,10 @@ mod tests {
             "select create_secert('a')",
             "select rotat_secret(a",
             "select gte_secret('a')",
+            "select CreateSecret('a', 'b', 'c')",
+            "select controlplane.pgpencrypt('a')",
+            r#"select U&"!0063reate_secret"('a') UESCAPE $$!$$"#,
+            r#"select U&"!0063reate_secret"('a') uescape E'!'"#,
             r#"select U&"\0063ontrol_plan\0065".purge_secret('a')"#,
             r#"select u&"!0063ontrol!+00005fplane".purge_secret('a') "#,
             r#"select U&"!0063reate_secret"('a') UESCAPE '!'"#,
