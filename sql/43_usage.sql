@@ -49,8 +49,8 @@ BEGIN
                 last_used_at = greatest(c.last_used_at, excluded.last_used_at),
                 last_verified_at = greatest(c.last_verified_at, excluded.last_verified_at);
 
-            INSERT INTO control_plane.deliveries (id, event_id, endpoint_id)
-            SELECT gen_random_uuid(), o.id, e.id
+            INSERT INTO control_plane.deliveries (id, event_id, endpoint_id, chain_id)
+            SELECT gen_random_uuid(), o.id, e.id, s.chain_id
             FROM control_plane.secrets AS s
             JOIN control_plane.secrets AS v ON v.chain_id = s.chain_id
             JOIN control_plane.outbox AS o ON o.secret_id = v.id

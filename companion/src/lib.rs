@@ -16,6 +16,7 @@ mod auth;
 mod database_url;
 mod db;
 mod dump;
+mod endpoint;
 mod envelope;
 mod error;
 mod extract;

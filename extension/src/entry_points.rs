@@ -10,7 +10,7 @@ use crate::keys::{list as list_keys, messages, reencrypt, verify};
 use crate::lifecycle::{
     consumers, create, delete, destroy, extend, list, purge, read, restore, rollback, rotate,
 };
-use crate::outbox::{claim, endpoints};
+use crate::outbox::{claim, deliveries, endpoints, finish, redeliver, retention};
 use pgrx::pg_sys;
 
 /// Defines C functions of Postgres's version-1 calling convention ("C-Language Functions" in the
@@ -59,8 +59,17 @@ entry_points! {
     pgs_register_consumer / pg_finfo_pgs_register_consumer => consumers::register_consumer,
     pgs_unregister_consumer / pg_finfo_pgs_unregister_consumer => consumers::unregister_consumer,
     pgs_create_endpoint / pg_finfo_pgs_create_endpoint => endpoints::create_endpoint,
+    pgs_list_endpoints / pg_finfo_pgs_list_endpoints => endpoints::list_endpoints,
+    pgs_get_endpoint / pg_finfo_pgs_get_endpoint => endpoints::get_endpoint,
+    pgs_update_endpoint / pg_finfo_pgs_update_endpoint => endpoints::update_endpoint,
+    pgs_delete_endpoint / pg_finfo_pgs_delete_endpoint => endpoints::delete_endpoint,
+    pgs_rotate_endpoint_secret / pg_finfo_pgs_rotate_endpoint_secret => endpoints::rotate_endpoint_secret,
+    pgs_ping_endpoint / pg_finfo_pgs_ping_endpoint => endpoints::ping_endpoint,
+    pgs_list_deliveries / pg_finfo_pgs_list_deliveries => deliveries::list_deliveries,
+    pgs_redeliver / pg_finfo_pgs_redeliver => redeliver::redeliver,
+    pgs_sweep_deliveries / pg_finfo_pgs_sweep_deliveries => retention::sweep_deliveries,
     pgs_claim_deliveries / pg_finfo_pgs_claim_deliveries => claim::claim_deliveries,
-    pgs_finish_delivery / pg_finfo_pgs_finish_delivery => claim::finish_delivery,
+    pgs_finish_delivery / pg_finfo_pgs_finish_delivery => finish::finish_delivery,
     pgs_grant_project / pg_finfo_pgs_grant_project => grants::grant_project,
     pgs_revoke_project / pg_finfo_pgs_revoke_project => grants::revoke_project,
     pgs_project_grants / pg_finfo_pgs_project_grants => grants::project_grants,

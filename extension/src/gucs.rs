@@ -86,6 +86,7 @@ pub(crate) fn register() {
         GucContext::Postmaster,
         GucFlags::default(),
     );
+    crate::outbox::settings::register();
     reserve_prefix();
 }
 

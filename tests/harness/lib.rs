@@ -27,7 +27,7 @@ pub use keys::Key;
 pub use places::{companion_binary, extension_library, postgres_binary, repository};
 pub use search::{Needles, files_below};
 pub use session::{Arguments, Session, SqlError};
-pub use sink::{Received, Sink};
+pub use sink::{Received, Reply, Sink};
 
 use std::time::{Duration, Instant};
 

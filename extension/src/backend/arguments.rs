@@ -103,6 +103,11 @@ impl<'c> Arguments<'c> {
         self.get(position)
     }
 
+    /// A boolean argument.
+    pub(crate) fn boolean(&self, position: usize) -> Option<bool> {
+        self.get(position)
+    }
+
     /// A bigint argument.
     pub(crate) fn bigint(&self, position: usize) -> Option<i64> {
         self.get(position)

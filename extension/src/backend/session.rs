@@ -43,6 +43,9 @@ pub(crate) enum Param<'p> {
     Interval(i64),
     /// Microseconds since 2000.
     Timestamp(Option<i64>),
+    Timestamps(&'p [i64]),
+    Boolean(bool),
+    OptionalBoolean(Option<bool>),
 }
 
 impl Param<'_> {
@@ -58,6 +61,8 @@ impl Param<'_> {
             Param::Oid(_) | Param::OptionalOid(_) => pg_sys::OIDOID,
             Param::Interval(_) => pg_sys::INTERVALOID,
             Param::Timestamp(_) => pg_sys::TIMESTAMPTZOID,
+            Param::Timestamps(_) => pg_sys::TIMESTAMPTZARRAYOID,
+            Param::Boolean(_) | Param::OptionalBoolean(_) => pg_sys::BOOLOID,
         }
     }
 
@@ -81,6 +86,13 @@ impl Param<'_> {
             Param::Oid(oid) => oid.into_datum(),
             Param::OptionalOid(oid) => oid.into_datum(),
             Param::Timestamp(timestamp) => timestamp.into_datum(),
+            Param::Timestamps(timestamps) => timestamps
+                .iter()
+                .map(|timestamp| pgrx::datum::TimestampWithTimeZone::try_from(*timestamp).ok())
+                .collect::<Vec<_>>()
+                .into_datum(),
+            Param::Boolean(boolean) => boolean.into_datum(),
+            Param::OptionalBoolean(boolean) => boolean.into_datum(),
             Param::Interval(microseconds) => {
                 let interval = pg_sys::Interval {
                     time: microseconds,
@@ -281,6 +293,13 @@ impl Row<'_> {
 
     pub(crate) fn boolean(&self, column: usize) -> Option<bool> {
         self.get(column)
+    }
+
+    /// Microseconds since 2000.
+    pub(crate) fn timestamp(&self, column: usize) -> Option<i64> {
+        let datum = self.datum(column)?;
+        debug_assert_eq!(self.type_oid(column), pg_sys::TIMESTAMPTZOID);
+        Some(datum.value() as i64)
     }
 
     pub(crate) fn uuid(&self, column: usize) -> Option<Uuid> {
