@@ -40,6 +40,7 @@ mod races;
 mod readme;
 mod reencrypt;
 mod refusals;
+mod relay_chaos;
 mod relay_death;
 mod restore;
 mod retention;

@@ -136,6 +136,13 @@ impl Sender {
     /// # Errors
     /// Where the machine's TLS library does not start.
     pub(crate) fn new(config: &WebhookConfig) -> anyhow::Result<Self> {
+        Self::with_resolver(config, AllowedAddresses::new(config.allow.clone()))
+    }
+
+    pub(super) fn with_resolver(
+        config: &WebhookConfig,
+        resolver: AllowedAddresses,
+    ) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("pg-secrets/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
@@ -143,7 +150,7 @@ impl Sender {
             .referer(false)
             .timeout(config.timeout)
             .connect_timeout(config.timeout)
-            .dns_resolver(Arc::new(AllowedAddresses(config.allow.clone())))
+            .dns_resolver(Arc::new(resolver))
             .build()
             .context("the HTTP client does not start")?;
         Ok(Self {
@@ -253,11 +260,12 @@ fn refusal(error: &reqwest::Error) -> Option<Refused> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn delivery(url: &str) -> Delivery {
+    /// A delivery to this URL.
+    pub(in crate::webhooks) fn delivery(url: &str) -> Delivery {
         Delivery {
             id: Uuid::nil(),
             attempt: 1,
