@@ -3,7 +3,10 @@
 use crate::envelope;
 use crate::error::Error;
 use crate::routes::{
-    audit, audit_head, create, create_webhook, delete, delete_webhook, deliveries, end_grace, extend_grace, get, get_by_name, get_webhook, health, list, list_webhooks, ping_webhook, purge, read, redeliver, register_consumer, restore, rollback, rotate, rotate_webhook_secret, unregister_consumer, update_webhook, version, versions,
+    audit, audit_head, create, create_webhook, delete, delete_webhook, deliveries, end_grace,
+    extend_grace, get, get_by_name, get_webhook, health, list, list_webhooks, ping_webhook, purge,
+    read, redeliver, register_consumer, restore, rollback, rotate, rotate_webhook_secret,
+    unregister_consumer, update_webhook, version, versions,
 };
 use crate::state::AppState;
 use axum::Router;
@@ -72,7 +75,10 @@ pub(crate) fn router(state: AppState) -> Router {
             "/api/webhooks/{id}/rotate-secret",
             routing::post(rotate_webhook_secret::handle),
         )
-        .route("/api/webhooks/{id}/ping", routing::post(ping_webhook::handle))
+        .route(
+            "/api/webhooks/{id}/ping",
+            routing::post(ping_webhook::handle),
+        )
         .route(
             "/api/webhooks/{id}/redeliver",
             routing::post(redeliver::handle),

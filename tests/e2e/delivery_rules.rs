@@ -27,7 +27,12 @@ async fn scene(settings: &str) -> Proof<Scene> {
 impl Scene {
     async fn endpoint(&self, path: &str) -> Proof<String> {
         let body = json!({"project_id": PROJECT, "url": self.sink.url(path)});
-        let made = self.app.api().post("/api/webhooks", body).await?.expect(201)?;
+        let made = self
+            .app
+            .api()
+            .post("/api/webhooks", body)
+            .await?
+            .expect(201)?;
         Ok(made.id().to_owned())
     }
 
@@ -72,11 +77,15 @@ impl Scene {
 fn subject(webhook: &Received) -> (String, i64) {
     let body = webhook.json().expect("JSON");
     let version = body["data"]["new_version"].as_i64().unwrap_or(1);
-    (body["data"]["name"].as_str().unwrap_or_default().to_owned(), version)
+    (
+        body["data"]["name"].as_str().unwrap_or_default().to_owned(),
+        version,
+    )
 }
 
 #[tokio::test]
-async fn what_is_of_one_secret_arrives_in_order_behind_what_fails_and_others_do_not_wait() -> Proof {
+async fn what_is_of_one_secret_arrives_in_order_behind_what_fails_and_others_do_not_wait() -> Proof
+{
     let scene = scene("pg_secrets.retry_schedule = '700ms, 700ms, 700ms, 700ms'").await?;
     let endpoint = scene.endpoint("/all").await?;
     scene.sink.answer(500, Duration::ZERO);
@@ -111,7 +120,12 @@ async fn a_dead_letter_lets_the_next_one_go() -> Proof {
     let id = scene.create("name").await?;
     scene.rotate(id).await?;
     scene.wait(&endpoint, "failed", 2).await;
-    let order: Vec<i64> = scene.sink.received().iter().map(|one| subject(one).1).collect();
+    let order: Vec<i64> = scene
+        .sink
+        .received()
+        .iter()
+        .map(|one| subject(one).1)
+        .collect();
     assert_eq!(order, [1, 1, 2, 2]);
     Ok(())
 }
@@ -150,7 +164,12 @@ async fn a_receiver_that_does_not_answer_gets_one_at_a_time() -> Proof {
     let scene = scene("pg_secrets.retry_schedule = '1h'").await?;
     // Nothing listens there.
     let body = json!({"project_id": PROJECT, "url": "http://127.0.0.1:9/"});
-    let dead = scene.app.api().post("/api/webhooks", body).await?.expect(201)?;
+    let dead = scene
+        .app
+        .api()
+        .post("/api/webhooks", body)
+        .await?
+        .expect(201)?;
     scene.create("first").await?;
     let answering = "SELECT answering FROM control_plane.endpoints WHERE id = $1::text::uuid";
     eventually("a try without an answer", || async {
@@ -165,7 +184,10 @@ async fn a_receiver_that_does_not_answer_gets_one_at_a_time() -> Proof {
     // Claimed here before any relay sees them.
     let claimed: Vec<String> = scene
         .sql
-        .all("SELECT webhook_id FROM control_plane.claim_deliveries(100)", &[])
+        .all(
+            "SELECT webhook_id FROM control_plane.claim_deliveries(100)",
+            &[],
+        )
         .await?;
     assert_eq!(claimed.len(), 1);
     scene.sql.run("ROLLBACK").await?;
@@ -180,7 +202,14 @@ async fn retry_after_is_honoured_within_bounds_and_an_ordinary_error_slows_nothi
         ("/more", 503, "100", 90.0, 101.0, false),
         ("/less", 503, "1", 18.0, 22.5, false),
         ("/far", 503, "100000", 3500.0, 3601.0, false),
-        ("/date", 503, "Fri, 31 Dec 2100 23:59:59 GMT", 3500.0, 3601.0, false),
+        (
+            "/date",
+            503,
+            "Fri, 31 Dec 2100 23:59:59 GMT",
+            3500.0,
+            3601.0,
+            false,
+        ),
         ("/slow", 429, "50", 48.0, 51.0, true),
         ("/gateway", 502, "", 18.0, 22.5, true),
         ("/late", 504, "", 18.0, 22.5, true),
@@ -189,7 +218,9 @@ async fn retry_after_is_honoured_within_bounds_and_an_ordinary_error_slows_nothi
         let mut reply = Reply::status(status);
         if !retry_after.is_empty() {
             reply.headers.push(("retry-after", retry_after.to_owned()));
-            reply.headers.push(("date", "Fri, 01 Jan 2100 00:00:00 GMT".to_owned()));
+            reply
+                .headers
+                .push(("date", "Fri, 01 Jan 2100 00:00:00 GMT".to_owned()));
         }
         scene.sink.answer_at(path, reply);
         let endpoint = scene.endpoint(path).await?;
@@ -207,7 +238,11 @@ async fn retry_after_is_honoured_within_bounds_and_an_ordinary_error_slows_nothi
                 .await?;
             (rows[0].get(0), rows[0].get(1))
         };
-        assert_eq!((slow_downs > 0, not_before.is_some()), (slowed, slowed), "{path}");
+        assert_eq!(
+            (slow_downs > 0, not_before.is_some()),
+            (slowed, slowed),
+            "{path}"
+        );
         if path == "/slow" {
             assert!(not_before.is_some_and(|wait| wait > 40.0), "{not_before:?}");
         }
@@ -244,9 +279,11 @@ async fn gone_disables_the_endpoint_and_says_so_once() -> Proof {
     let watcher = scene.endpoint("/watcher").await?;
     let gone = scene.endpoint("/gone").await?;
     scene.sink.answer_at("/gone", Reply::status(410));
+    scene.sql.run("BEGIN").await?;
     for number in 0..5 {
         scene.create(&format!("secret {number}")).await?;
     }
+    scene.sql.run("COMMIT").await?;
     scene.wait(&watcher, "delivered", 6).await;
     scene.wait(&gone, "pending", 0).await;
     let now = scene.get(&gone).await?;
@@ -282,22 +319,36 @@ async fn gone_disables_the_endpoint_and_says_so_once() -> Proof {
     // Its dead letters go out once it is enabled and they are asked for; with their old ids.
     let before: HashMap<String, usize> = HashMap::new();
     let mut ids = before;
-    for one in scene.sink.received().iter().filter(|one| one.path == "/gone") {
+    for one in scene
+        .sink
+        .received()
+        .iter()
+        .filter(|one| one.path == "/gone")
+    {
         *ids.entry(one.header("webhook-id").to_owned()).or_default() += 1;
     }
     scene.sink.answer_at("/gone", Reply::status(204));
     let api = scene.app.api();
     let path = format!("/api/webhooks/{gone}");
     let since = json!({"since": "2020-01-01T00:00:00Z"});
-    let refused = api.post(&format!("{path}/redeliver"), since.clone()).await?;
+    let refused = api
+        .post(&format!("{path}/redeliver"), since.clone())
+        .await?;
     assert_eq!(refused.status, 409);
-    api.patch(&path, json!({"enabled": true})).await?.expect(200)?;
-    let again = api.post(&format!("{path}/redeliver"), since).await?.expect(202)?;
+    api.patch(&path, json!({"enabled": true}))
+        .await?
+        .expect(200)?;
+    let again = api
+        .post(&format!("{path}/redeliver"), since)
+        .await?
+        .expect(202)?;
     assert_eq!(again.body["redelivered"], 5);
     scene.wait(&gone, "delivered", 5).await;
     let first = ids.keys().next().expect("a webhook").clone();
     let same = scene.sink.received();
-    let same = same.iter().filter(|one| one.path == "/gone" && one.header("webhook-id") == first);
+    let same = same
+        .iter()
+        .filter(|one| one.path == "/gone" && one.header("webhook-id") == first);
     assert_eq!(same.count(), 2);
     Ok(())
 }
@@ -357,7 +408,10 @@ async fn an_endpoint_that_fails_for_too_long_is_disabled_and_one_success_begins_
     scene.sink.wait_for("/failing", 3).await;
     scene.sink.answer_at("/failing", Reply::status(204));
     scene.wait(&endpoint, "delivered", 1).await;
-    assert_eq!(scene.get(&endpoint).await?.body["failing_since"], serde_json::Value::Null);
+    assert_eq!(
+        scene.get(&endpoint).await?.body["failing_since"],
+        serde_json::Value::Null
+    );
 
     scene.sink.answer_at("/failing", Reply::status(500));
     let begun = Instant::now();

@@ -134,13 +134,21 @@ async fn an_endpoint_changes_what_is_given_and_keeps_the_rest() -> Proof {
     let told = scene.sink.wait_for("/moved", 1).await;
     assert!(is_signed_with(&scene.signing_secret, &told[0]));
 
-    let off = api.patch(&scene.path(""), json!({"enabled": false})).await?;
-    assert_eq!(off.expect(200)?.body["event_types"], json!(["secret.rotated"]));
+    let off = api
+        .patch(&scene.path(""), json!({"enabled": false}))
+        .await?;
+    assert_eq!(
+        off.expect(200)?.body["event_types"],
+        json!(["secret.rotated"])
+    );
     scene.rotate().await?;
     let ping = api.post(&scene.path("/ping"), json!({})).await?;
     assert_eq!(ping.status, 409, "{}", ping.body);
     let all = api
-        .patch(&scene.path(""), json!({"enabled": true, "event_types": null}))
+        .patch(
+            &scene.path(""),
+            json!({"enabled": true, "event_types": null}),
+        )
         .await?
         .expect(200)?;
     assert_eq!(all.body["event_types"], Value::Null);
@@ -211,7 +219,10 @@ async fn a_new_signing_secret_signs_beside_the_old_one_until_the_overlap_ends() 
 
     // What is not said is a day; and a webhook that is sent after its end bears one signature.
     let default = api.post_text(&scene.path("/rotate-secret"), "").await?;
-    assert_ne!(default.expect(200)?.body["previous_secret_until"], Value::Null);
+    assert_ne!(
+        default.expect(200)?.body["previous_secret_until"],
+        Value::Null
+    );
     let sql = scene.app.sql().await?;
     let hours: f64 = sql
         .one(
@@ -227,7 +238,8 @@ async fn a_new_signing_secret_signs_beside_the_old_one_until_the_overlap_ends() 
             .await?;
         assert_eq!(refused.status, 400, "{overlap}");
     }
-    let short = "SELECT secret FROM control_plane.rotate_endpoint_secret($1::text::uuid, '1 millisecond')";
+    let short =
+        "SELECT secret FROM control_plane.rotate_endpoint_secret($1::text::uuid, '1 millisecond')";
     let newest: String = sql.one(short, &[&scene.endpoint]).await?;
     tokio::time::sleep(Duration::from_millis(20)).await;
     scene.rotate().await?;
@@ -235,7 +247,8 @@ async fn a_new_signing_secret_signs_beside_the_old_one_until_the_overlap_ends() 
     assert_eq!(after.header("webhook-signature").split(' ').count(), 1);
     assert!(is_signed_with(&newest, &after));
     // The sweep forgets it.
-    sql.rows("SELECT control_plane.sweep_deliveries()", &[]).await?;
+    sql.rows("SELECT control_plane.sweep_deliveries()", &[])
+        .await?;
     let kept: bool = sql
         .one(
             "SELECT previous_secret_encrypted IS NOT NULL FROM control_plane.endpoints WHERE id = $1::text::uuid",
@@ -348,7 +361,10 @@ async fn the_list_of_deliveries_says_what_the_receiver_answered_and_no_secret_of
     assert!(tries[0]["duration_ms"].as_i64().is_some_and(|ms| ms >= 0));
     let answer = tries[0]["answer"].as_str().expect("an answer");
     assert!(answer.contains("no order"), "{answer}");
-    assert!(!answer.contains("hunter2") && !answer.contains("4eC39"), "{answer}");
+    assert!(
+        !answer.contains("hunter2") && !answer.contains("4eC39"),
+        "{answer}"
+    );
     assert!((900..=1024).contains(&answer.len()), "{}", answer.len());
 
     // Page by page the same.

@@ -2,7 +2,8 @@
 
 use crate::interop::python;
 use pg_secrets_tests::{
-    Api, Cluster, Companion, Key, Proof, Proxy, Reply, Sink, TestApp, eventually, project, repository,
+    Api, Cluster, Companion, Key, Proof, Proxy, Reply, Sink, TestApp, eventually, project,
+    repository,
 };
 use serde_json::json;
 use standardwebhooks::Webhook;
@@ -220,7 +221,10 @@ async fn a_listening_connection_that_swallows_everything_stops_no_delivery() -> 
     )
     .await?;
     let create = "SELECT control_plane.create_secret('p', $1::integer::text, 'a value')";
-    eventually("a listener", || async { (proxy.listening() == 1).then_some(()) }).await;
+    eventually("a listener", || async {
+        (proxy.listening() == 1).then_some(())
+    })
+    .await;
     sql.rows(create, &[&1_i32]).await?;
     sink.wait_for("/all", 1).await;
     proxy.swallow_notifications();

@@ -117,11 +117,7 @@ impl Hole {
     }
 }
 
-async fn forward(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    hole: Hole,
-) {
+async fn forward(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, hole: Hole) {
     let mut buffer = [0_u8; 8192];
     loop {
         let Ok(count @ 1..) = from.read(&mut buffer).await else {

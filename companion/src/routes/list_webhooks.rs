@@ -41,7 +41,10 @@ pub(crate) async fn handle(
         .call(&caller, STATEMENT, &[&query.project_id])
         .await?;
     Ok(Json(Endpoints {
-        webhooks: rows.iter().map(Endpoint::from_row).collect::<Result<_, _>>()?,
+        webhooks: rows
+            .iter()
+            .map(Endpoint::from_row)
+            .collect::<Result<_, _>>()?,
         next_cursor: None,
     }))
 }

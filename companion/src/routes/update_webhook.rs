@@ -34,8 +34,7 @@ fn all_or_these<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Vec<String>>,
 }
 
 impl JsonForm for Change {
-    const FORM: &'static str =
-        r#"{"url": text, "event_types": [text, …] or null for all, "enabled": boolean}, each may be absent"#;
+    const FORM: &'static str = r#"{"url": text, "event_types": [text, …] or null for all, "enabled": boolean}, each may be absent"#;
 }
 
 /// 200 with the endpoint as it is now; or 404.

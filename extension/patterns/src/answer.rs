@@ -128,7 +128,10 @@ mod tests {
             ("bearer hunter2", "hunter2"),
             ("Basic aHVudGVyMg==", "aHVudGVyMg"),
             ("key sk_live_4eC39HqLyjWDarjtT1zdp7dc", "4eC39"),
-            ("x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dozjgNryP4J3jVmN y", "dozjg"),
+            (
+                "x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dozjgNryP4J3jVmN y",
+                "dozjg",
+            ),
             ("AKIAIOSFODNN7EXAMPLE", "EXAMPLE"),
             ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "K7MDENG"),
             (r#"{"api_key":12345678}"#, "12345678"),

@@ -230,10 +230,7 @@ impl<'s> Claim<'s, '_> {
     /// told: its tries end here.
     fn sign(&self, taken: &[Uuid]) -> Result<Answer<'s>> {
         let seconds = UNIX_TO_2000_SECONDS + self.now.div_euclid(1_000_000);
-        let params = [
-            Param::Uuids(Some(taken)),
-            Param::Timestamp(Some(self.now)),
-        ];
+        let params = [Param::Uuids(Some(taken)), Param::Timestamp(Some(self.now))];
         let mut secrets: HashMap<Uuid, Secrets> = HashMap::new();
         let (mut ids, mut webhook_ids, mut signatures) = (Vec::new(), Vec::new(), Vec::new());
         for row in self.session.run(&MESSAGES, &params)?.iter() {

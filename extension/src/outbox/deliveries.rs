@@ -27,8 +27,9 @@ pub(crate) fn list_deliveries<'s>(
     if let Some(status) = &status
         && !matches!(status.as_str(), "pending" | "delivered" | "failed")
     {
-        return Err(Error::bad_input("status is not known")
-            .with_hint("One of pending, delivered, failed."));
+        return Err(
+            Error::bad_input("status is not known").with_hint("One of pending, delivered, failed.")
+        );
     }
     let limit = arguments.integer(3).ok_or_else(|| Error::null("limit"))?;
     if !(1..=LARGEST_PAGE).contains(&limit) {

@@ -42,7 +42,9 @@ pub(crate) fn sweep(session: &Session) -> Result<bool> {
     }
     let batch = Param::Integer(Some(BATCH));
     let an_hour_ago = Param::Timestamp(Some(id::now() - 3_600_000_000));
-    let mut most = session.run(&DROP_ORPHANS, &[an_hour_ago, batch])?.affected();
+    let mut most = session
+        .run(&DROP_ORPHANS, &[an_hour_ago, batch])?
+        .affected();
     if let Some(retention) = settings::delivery_retention() {
         let retention = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
         let end = id::now().saturating_sub(retention);

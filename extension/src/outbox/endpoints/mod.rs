@@ -88,9 +88,8 @@ impl Endpoint {
     }
 }
 
-static ROW: Statement = Statement::new(
-    c"SELECT v.*, NULL::text FROM control_plane.endpoint_rows AS v WHERE v.id = $1",
-);
+static ROW: Statement =
+    Statement::new(c"SELECT v.*, NULL::text FROM control_plane.endpoint_rows AS v WHERE v.id = $1");
 
 /// The endpoint as callers see it, with its signing secret where that is new.
 fn answer<'s>(session: &'s Session, id: Uuid, secret: Option<&str>) -> Result<Answer<'s>> {

@@ -30,7 +30,9 @@ pub(crate) fn rotate_endpoint_secret<'s>(
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let id = arguments.required_uuid(0, "endpoint_id")?;
-    let overlap = arguments.interval(1).ok_or_else(|| Error::null("overlap"))?;
+    let overlap = arguments
+        .interval(1)
+        .ok_or_else(|| Error::null("overlap"))?;
     let overlap = microseconds(overlap)?;
     let endpoint = Endpoint::locked(session, caller, id)?;
     keyring::require()?;
