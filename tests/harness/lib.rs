@@ -13,6 +13,7 @@ mod failure;
 mod home;
 mod keys;
 mod places;
+mod proxy;
 mod search;
 mod session;
 mod sink;
@@ -25,9 +26,10 @@ pub use failure::{Failure, Proof};
 pub use home::Home;
 pub use keys::Key;
 pub use places::{companion_binary, extension_library, postgres_binary, repository};
+pub use proxy::Proxy;
 pub use search::{Needles, files_below};
 pub use session::{Arguments, Session, SqlError};
-pub use sink::{Received, Sink};
+pub use sink::{Received, Reply, Sink};
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,6 @@
-//! What pg_secrets masks: which statements may hold a secret.
+//! What pg_secrets masks: which statements may hold a secret, and what in an answer may be one.
+
+pub mod answer;
 
 /// Names whose appearance makes a statement sensitive: our schema, our functions that take or
 /// give values, and what our tokens and signing secrets start with.
