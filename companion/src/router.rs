@@ -4,10 +4,10 @@ use crate::envelope;
 use crate::error::Error;
 use crate::routes::{
     audit, audit_head, consumers, create, create_webhook, delete, delete_webhook, deliveries,
-    end_grace, extend_grace, get, get_by_name, get_policy, get_webhook, health, list, list_webhooks,
-    ping_webhook, purge, read, redeliver, register_consumer, restore, rollback, rotate,
-    rotate_webhook_secret, set_policy, set_rotation, unregister_consumer, update_webhook, version,
-    versions,
+    end_grace, extend_grace, get, get_by_name, get_policy, get_webhook, health, list,
+    list_webhooks, ping_webhook, purge, read, redeliver, register_consumer, restore, rollback,
+    rotate, rotate_webhook_secret, set_policy, set_rotation, unregister_consumer, update_webhook,
+    version, versions,
 };
 use crate::state::AppState;
 use axum::Router;

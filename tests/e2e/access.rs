@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// A call of every function for a secret `{id}` of project `{p}`, and what it answers somebody who
 /// has no grant. Who may not see a secret is told that there is none.
-const CALLS: [(&str, &str); 52] = [
+const CALLS: [(&str, &str); 61] = [
     ("create_secret('{p}', 'other', 'a value')", "PT403"),
     ("get_secret('{id}')", "PT404"),
     ("get_secret_by_name('{p}', 'name')", "PT404"),

@@ -36,7 +36,7 @@ pub(crate) async fn handle(
     QueryOf(NoParameters {}): QueryOf<NoParameters>,
     OptionalJsonBody(rotation): OptionalJsonBody<Rotation>,
 ) -> Result<Json<Endpoint>, Error> {
-    let overlap = grace::duration("overlap", rotation.overlap.as_ref())?;
+    let overlap = grace::interval_of("overlap", rotation.overlap.as_ref())?;
     let row = state
         .database
         .call_one(&caller, STATEMENT, &[&id, &overlap])

@@ -47,7 +47,6 @@ pub(crate) enum Param<'p> {
     /// Microseconds since 2000.
     Timestamp(Option<i64>),
     Timestamps(&'p [i64]),
-    Boolean(bool),
     OptionalBoolean(Option<bool>),
 }
 
@@ -66,7 +65,7 @@ impl Param<'_> {
             Param::Interval(_) | Param::OptionalInterval(_) => pg_sys::INTERVALOID,
             Param::Timestamp(_) => pg_sys::TIMESTAMPTZOID,
             Param::Timestamps(_) => pg_sys::TIMESTAMPTZARRAYOID,
-            Param::Boolean(_) | Param::OptionalBoolean(_) => pg_sys::BOOLOID,
+            Param::OptionalBoolean(_) => pg_sys::BOOLOID,
         }
     }
 
