@@ -39,7 +39,7 @@ soak: ## Run the fault tests at their full length
 	@dev/prerequisites.sh --for-tests
 	@PG_SECRETS_SOAK=1 dev/test.sh
 
-bench: ## Print what encrypting, decrypting and audited reads cost
+bench: ## Print what encrypting, decrypting, audited reads and the mere library cost
 	@dev/prerequisites.sh
 	@dev/build.sh
 	@dev/install.sh

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Prints what opening and sealing cost beside pgcrypto, measured in one backend of a private Postgres
-# that is made for it and removed again, how many audited reads a second there are, and how long one takes with
-# few and with many versions in the table. A slow figure is no failure; a wrong value is one.
+# that is made for it and removed again, how many audited reads a second there are, how long one takes with
+# few and with many versions in the table, and what the library costs whom it does not concern. A slow
+# figure is no failure; a wrong value is one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=$PWD/target
@@ -64,3 +65,8 @@ owned "$bin/pg_ctl" restart --pgdata "$home/data" --log "$home/log" --silent --w
 }
 "${clean[@]}" bin="$bin" home="$home" dev/bench/reads.sh
 "${clean[@]}" bin="$bin" home="$home" dev/bench/versions.sh
+
+say '==> Starting two others, of which one has pg_secrets preloaded'
+# They have the machine to themselves.
+owned "$bin/pg_ctl" stop --pgdata "$home/data" --mode fast --silent >/dev/null
+"${clean[@]}" bin="$bin" home="$home" owner="${as_owner[*]}" dev/bench/preload.sh

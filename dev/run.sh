@@ -127,7 +127,8 @@ if [[ -z $(sql --command "SELECT 1 FROM pg_extension WHERE extname = 'pg_secrets
 CREATE ROLE secrets_companion LOGIN;
 GRANT USAGE ON SCHEMA control_plane TO secrets_companion;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA control_plane TO secrets_companion;
-REVOKE EXECUTE ON FUNCTION control_plane.set_execute, control_plane.audit_change FROM secrets_companion;
+REVOKE EXECUTE ON FUNCTION control_plane.set_execute, control_plane.store_usage,
+  control_plane.audit_change, control_plane.protect_audit FROM secrets_companion;
 SELECT FROM control_plane.grant_project('admin@local', 'admin', kind => 'subject');
 SQL
   printf '%s' "$script" >"$base/script.sha256"

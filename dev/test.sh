@@ -7,7 +7,8 @@ export CARGO_TARGET_DIR=$PWD/target
 say() { printf '\n==> %s\n' "$*"; }
 
 say 'Build'
-dev/build.sh
+# The library that masks nothing, then the one that is installed.
+dev/build-unredacted.sh
 dev/install.sh
 say 'Format and lints'
 cargo fmt --all --check

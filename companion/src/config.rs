@@ -52,6 +52,13 @@ pub enum Command {
     /// the token in PG_SECRETS_TOKEN; any other has the rights of its role. Each batch is a transaction
     /// of its own: stop this at any time, and run it again.
     Reencrypt(ReencryptArguments),
+    /// Look at an installation, and say what is wrong with it
+    ///
+    /// Best run as a superuser of the database: what the login may not look at is reported as not checked. It
+    /// stores a random value in the project pg-secrets-doctor, looks for it in logs and views, and removes
+    /// it. The exit code is 0 where all is well, 1 where something could not be checked, 2 where something is
+    /// wrong, 3 where the database cannot be reached.
+    Doctor(DoctorArguments),
     /// Read a value out of a dump, without a server; without --id, list what the dump holds
     Decrypt(DecryptArguments),
 }
@@ -110,6 +117,17 @@ pub struct ReencryptArguments {
     /// How many values are re-encrypted in one transaction
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10000))]
     pub(crate) batch: u16,
+}
+
+/// The flags of `pg-secrets doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    /// A file that the server logs to, where it is on this machine; unset: those of its logging collector,
+    /// read through the database
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_file: Vec<PathBuf>,
 }
 
 /// The flags of `pg-secrets decrypt`.

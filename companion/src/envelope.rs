@@ -5,7 +5,7 @@ use crate::error::{Error, Fault};
 use crate::problem::Problem;
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -51,11 +51,20 @@ pub(crate) async fn wrap(mut request: Request, next: Next) -> Response {
     let span = tracing::info_span!(
         "request",
         id = id.as_str(),
-        method = request.method().as_str(),
+        method = known_method(request.method()),
         route
     );
     request.extensions_mut().insert(id.clone());
     answer(request, next, id).instrument(span).await
+}
+
+/// A method by its name; one that HTTP does not have could be anything that a client sent.
+fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 8] = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE",
+    ];
+    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or("another")
 }
 
 async fn answer(request: Request, next: Next, id: RequestId) -> Response {
@@ -81,6 +90,13 @@ async fn answer(request: Request, next: Next, id: RequestId) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_method_that_http_does_not_have_is_not_named() {
+        assert_eq!(known_method(&Method::PATCH), "PATCH");
+        let strange = Method::from_bytes(b"hunter2").unwrap();
+        assert_eq!(known_method(&strange), "another");
+    }
 
     fn id_for(value: &[u8]) -> RequestId {
         let mut headers = HeaderMap::new();

@@ -5,8 +5,11 @@
 //! companions may run against one database. `router.rs` is the whole route table.
 
 pub mod config;
+pub mod core_dumps;
 pub mod decrypt;
+pub mod doctor;
 pub mod keygen;
+pub mod masking;
 pub mod reencrypt;
 pub mod serve;
 pub mod telemetry;

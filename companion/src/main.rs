@@ -2,15 +2,23 @@
 
 use clap::Parser;
 use pg_secrets_companion::config::{Cli, Command};
-use pg_secrets_companion::{decrypt, keygen, reencrypt, serve, telemetry};
+use pg_secrets_companion::masking::masked;
+use pg_secrets_companion::{core_dumps, decrypt, doctor, keygen, reencrypt, serve, telemetry};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     if let Err(error) = telemetry::start() {
         return failed(&error);
     }
+    core_dumps::refuse();
     let outcome = match cli.command {
+        Command::Doctor(arguments) => {
+            return doctor::run(arguments).unwrap_or_else(|error| failed(&error));
+        }
         Command::Serve(arguments) => serve::run(arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
         Command::Reencrypt(arguments) => reencrypt::run(arguments),
@@ -26,6 +34,17 @@ fn main() -> ExitCode {
 /// may be off.
 #[allow(clippy::print_stderr)]
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("pg-secrets: {error:#}");
+    eprintln!("pg-secrets: {}", masked(&format!("{error:#}")));
     ExitCode::FAILURE
+}
+
+/// What clap says of arguments that it does not take, and it quotes them; also the help, which it counts
+/// as such.
+#[allow(clippy::print_stderr)]
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    eprint!("{}", masked(&error.render().to_string()));
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

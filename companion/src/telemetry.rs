@@ -2,8 +2,10 @@
 //! what is shown (default: this program from info, everything else from warn).
 //!
 //! Never in the log: bodies, headers, query strings, paths, the text of a database error that the
-//! extension did not raise, the payload of a panic.
+//! extension did not raise, the payload of a panic. Whatever looks like a secret is masked in every line
+//! besides, see `masking.rs`.
 
+use crate::masking::MaskedStderr;
 use anyhow::{Context, bail};
 use std::panic;
 use tracing::Metadata;
@@ -31,7 +33,7 @@ pub fn start() -> anyhow::Result<()> {
         Ok(_) => bail!("PG_SECRETS_LOG_FORMAT must be text or json"),
     };
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(MaskedStderr)
         .with_ansi(false);
     let lines: Box<dyn Layer<_> + Send + Sync> = if json {
         Box::new(lines.json())

@@ -2,6 +2,7 @@
 //! start or on reload; none can be changed by a session, so that no caller can loosen one.
 
 use crate::keys::key_file;
+use crate::redaction::wrappers;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -11,6 +12,7 @@ static DATABASE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"postgres"));
 static KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static TRUSTED_LOGINS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static REDACT_ALSO: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static RETRY_SCHEDULE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(
     c"1s, 2s, 4s, 8s, 16s, 32s, 64s, 10min, 30min, 1h, 2h, 4h, 8h, 12h, 20h, 24h",
 ));
@@ -47,6 +49,7 @@ pub(crate) fn register() {
         GucContext::Sighup,
         GucFlags::default(),
     );
+    register_redact_also();
     register_retry_schedule();
     GucRegistry::define_int_guc(
         c"pg_secrets.grace_period",
@@ -167,6 +170,24 @@ fn register_key_file() {
             GucFlags::default(),
             Some(key_file::check_hook),
             Some(key_file::assign_hook),
+            None,
+        );
+    }
+}
+
+#[allow(unsafe_code)]
+fn register_redact_also() {
+    // SAFETY: the hook neither panics nor raises.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"pg_secrets.redact_also",
+            c"Functions, procedures, tables and views of your own that values are passed to, separated by commas.",
+            c"A statement that names one of them is kept out of the log and the statistics as one that names pg_secrets itself.",
+            &REDACT_ALSO,
+            GucContext::Sighup,
+            GucFlags::default(),
+            None,
+            Some(wrappers::assign),
             None,
         );
     }

@@ -4,7 +4,7 @@ use crate::home::{self, Home};
 use crate::keys::Key;
 use crate::places::postgres_binary;
 use crate::session::{Session, SqlError};
-use crate::{SOON, app};
+use crate::{SOON, app, server_tree};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -27,6 +27,8 @@ pub struct Cluster {
     home: Home,
     key: Key,
     environment: Vec<(String, String)>,
+    /// The server's program.
+    program: PathBuf,
     server: Option<Child>,
 }
 
@@ -57,6 +59,15 @@ impl Cluster {
     #[must_use]
     pub fn start_with(preload: Preload, key: Key, settings: &str) -> Self {
         let mut cluster = Self::make(preload, key, settings);
+        cluster.resume();
+        cluster
+    }
+
+    /// A server that has the library which masks nothing in the place of the one that is installed.
+    #[must_use]
+    pub fn start_unredacted(key: Key, settings: &str) -> Self {
+        let mut cluster = Self::make(Preload::Yes, key, settings);
+        cluster.program = server_tree::unredacted(cluster.home.path());
         cluster.resume();
         cluster
     }
@@ -104,6 +115,7 @@ impl Cluster {
             home,
             key,
             environment: Vec::new(),
+            program: postgres_binary("postgres"),
             server: None,
         }
     }
@@ -148,6 +160,7 @@ impl Cluster {
             home,
             key: primary.key.clone(),
             environment: primary.environment.clone(),
+            program: primary.program.clone(),
             server: None,
         };
         standby.resume();
@@ -173,7 +186,7 @@ impl Cluster {
             .append(true)
             .open(self.home.join("server.log"))
             .expect("the log can be written");
-        let mut command = self.home.command(&postgres_binary("postgres"));
+        let mut command = self.home.command(&self.program);
         match &self.key {
             Key::None => {}
             Key::Variable(key) => {

@@ -21,6 +21,7 @@ pub struct Companion {
     pid_file: PathBuf,
     poll_interval: &'static str,
     name: String,
+    log_filter: Option<&'static str>,
 }
 
 impl Companion {
@@ -28,14 +29,25 @@ impl Companion {
     /// often it looks for deliveries without being woken.
     #[must_use]
     pub fn start(cluster: &Cluster, poll_interval: &'static str) -> Self {
-        Self::start_at(cluster, poll_interval, database_url(cluster), PROCESS)
+        Self::start_logging(cluster, poll_interval, None)
+    }
+
+    /// The same with a value of `RUST_LOG`.
+    #[must_use]
+    pub fn start_logging(
+        cluster: &Cluster,
+        poll_interval: &'static str,
+        log_filter: Option<&'static str>,
+    ) -> Self {
+        let url = database_url(cluster);
+        Self::start_at(cluster, poll_interval, url, PROCESS, log_filter)
     }
 
     /// Starts another one beside the first.
     #[must_use]
     pub fn start_another(cluster: &Cluster, poll_interval: &'static str, number: u32) -> Self {
         let name = format!("{PROCESS}-{number}");
-        Self::start_at(cluster, poll_interval, database_url(cluster), &name)
+        Self::start_at(cluster, poll_interval, database_url(cluster), &name, None)
     }
 
     /// Starts one that reaches the database through a proxy on this port of loopback.
@@ -45,7 +57,7 @@ impl Companion {
             "postgresql://{}@127.0.0.1:{port}/postgres",
             crate::COMPANION_LOGIN
         );
-        Self::start_at(cluster, poll_interval, url, PROCESS)
+        Self::start_at(cluster, poll_interval, url, PROCESS, None)
     }
 
     fn start_at(
@@ -53,6 +65,7 @@ impl Companion {
         poll_interval: &'static str,
         database_url: String,
         name: &str,
+        log_filter: Option<&'static str>,
     ) -> Self {
         let mut companion = Self {
             process: None,
@@ -62,6 +75,7 @@ impl Companion {
             pid_file: PathBuf::new(),
             poll_interval,
             name: name.to_owned(),
+            log_filter,
         };
         companion.resume(cluster.home());
         companion
@@ -95,6 +109,9 @@ impl Companion {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
+        if let Some(filter) = self.log_filter {
+            command.env("RUST_LOG", filter);
+        }
         let mut process = command.spawn().expect("the companion is built: make build");
         self.pid_file = home.adopt(&self.name, process.id());
         let deadline = Instant::now() + SOON;

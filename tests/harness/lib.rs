@@ -7,6 +7,7 @@
 
 mod api;
 mod app;
+mod canaries;
 mod cluster;
 mod companion;
 mod failure;
@@ -15,11 +16,14 @@ mod keys;
 mod places;
 mod proxy;
 mod search;
+mod server_tree;
 mod session;
 mod sink;
+mod wire;
 
 pub use api::{Answer, Api};
 pub use app::{COMPANION_LOGIN, TestApp};
+pub use canaries::{Canaries, Finder, Leak};
 pub use cluster::{Cluster, Preload};
 pub use companion::Companion;
 pub use failure::{Failure, Proof};
@@ -30,6 +34,7 @@ pub use proxy::Proxy;
 pub use search::{Needles, files_below};
 pub use session::{Arguments, Session, SqlError};
 pub use sink::{Received, Reply, Sink};
+pub use wire::Wire;
 
 use std::time::{Duration, Instant};
 

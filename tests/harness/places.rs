@@ -27,6 +27,11 @@ pub fn extension_library() -> PathBuf {
     built().join("libpg_secrets.so")
 }
 
+/// The extension's library that masks nothing, which dev/build-unredacted.sh built.
+pub(crate) fn unredacted_library() -> PathBuf {
+    built().join("unredacted/pg_secrets.so")
+}
+
 /// A program of the Postgres server that pgrx.toml names.
 ///
 /// # Panics

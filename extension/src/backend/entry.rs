@@ -9,6 +9,7 @@ use crate::backend::owner::AsOwner;
 use crate::backend::raise::Report;
 use crate::backend::session::Session;
 use crate::error::{Error, Result};
+use crate::redaction::sensitive;
 use crate::{audit, preload};
 use pgrx::pg_sys::panic::{CaughtError, pgrx_extern_c_guard};
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
@@ -27,6 +28,7 @@ pub(crate) unsafe fn enter(call: pg_sys::FunctionCallInfo, handler: Handler) -> 
         // SAFETY: Postgres passes a valid call; nothing else refers to it meanwhile.
         let call = unsafe { &mut *call };
         preload::require()?;
+        sensitive::mark();
         let caller = Caller::capture()?;
         caller.refuse_restricted_operation()?;
         // SAFETY: the function that Postgres called.

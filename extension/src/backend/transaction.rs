@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use crate::error::{Error, Result};
-use crate::{access, audit, workers};
+use crate::{access, audit, redaction, workers};
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_guard, pg_sys};
 use std::panic::AssertUnwindSafe;
@@ -19,7 +19,11 @@ pub(crate) fn register_callback() {
 unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _arg: *mut core::ffi::c_void) {
     let committed = match event {
         pg_sys::XactEvent::XACT_EVENT_COMMIT => true,
-        pg_sys::XactEvent::XACT_EVENT_ABORT | pg_sys::XactEvent::XACT_EVENT_PREPARE => false,
+        pg_sys::XactEvent::XACT_EVENT_ABORT => {
+            redaction::activity::at_abort();
+            false
+        }
+        pg_sys::XactEvent::XACT_EVENT_PREPARE => false,
         _ => return,
     };
     access::identity::forget();

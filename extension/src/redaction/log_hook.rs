@@ -1,13 +1,14 @@
 //! The last look at every record before it goes to the server's log.
 //!
-//! A record that arose under a sensitive statement is written as its format string, without the
-//! statement and without anything that may quote it, unless the error is one of ours: those hold no
-//! value by construction. The client is sent the same masked record. The hook allocates little, raises
-//! nothing and takes no lock, since it runs in the postmaster too.
+//! A record that arose under a sensitive statement, or quotes one, is written as its format string,
+//! without the statement and without anything that may quote it, unless the error is one of ours: those
+//! hold no value by construction. The client is sent the same masked record. The hook allocates little,
+//! raises nothing and takes no lock, since it runs in the postmaster too.
 #![allow(unsafe_code)]
 
+use super::{activity, sensitive};
 use crate::backend::raise::ORIGIN;
-use pg_secrets_patterns::is_sensitive_statement;
+use pg_secrets_patterns::mask_known;
 use pgrx::{PgLogLevel, pg_sys};
 use std::ffi::{CStr, c_char};
 use std::ptr::null_mut;
@@ -41,6 +42,9 @@ unsafe extern "C-unwind" fn before_log(record: *mut pg_sys::ErrorData) {
 /// What stands in the place of a message that has no format string of the server's own.
 const WITHOUT_FORMAT: &CStr = c"a statement about pg_secrets failed";
 
+/// Which function of Postgres's logs parse trees and plans.
+const PRINTS_TREES: &CStr = c"elog_node_display";
+
 /// Why a client does not see Postgres's own words.
 const HINT: &CStr = c"Postgres's own words are masked, since they may quote a value; the SQLSTATE says what failed. Misspelt names, wrong types and missing grants look like this: control_plane.grant_project() gives a role what it needs.";
 
@@ -50,24 +54,44 @@ unsafe fn redact(record: &mut pg_sys::ErrorData) {
     // SAFETY: the caller's promise, and C strings or NULL that the server keeps.
     unsafe {
         let texts = [
-            pg_sys::debug_query_string,
             record.message.cast_const(),
             record.detail.cast_const(),
             record.detail_log.cast_const(),
             record.context.cast_const(),
             record.internalquery.cast_const(),
         ];
-        if !texts.into_iter().any(|text| is_sensitive(text)) {
+        let sensitive =
+            sensitive::is_statement_sensitive() || texts.into_iter().any(|text| is_sensitive(text));
+        if !sensitive {
             return;
         }
+        let is_postmaster = pg_sys::MyProcPid == pg_sys::PostmasterPid;
+        let is_error = record.elevel >= PgLogLevel::ERROR as i32;
+        if is_error && !is_postmaster {
+            activity::hide();
+        }
         record.hide_stmt = true;
-        let own = !record.filename.is_null() && CStr::from_ptr(record.filename) == ORIGIN;
-        if own {
+        if is(record.filename, ORIGIN) {
+            // A name that somebody gave to something may be a token by mistake.
+            for text in [record.message, record.detail, record.hint] {
+                mask_tokens(text);
+            }
+            // Postgres's own words, as the parameters of a portal with log_parameter_max_length_on_error.
+            // The server hides them in its own log (errhidecontext); a hook of others would see them.
+            record.context = null_mut();
+            record.internalquery = null_mut();
+            record.internalpos = 0;
+            return;
+        }
+        // debug_print_parse and its like show values as numbers.
+        if is(record.funcname, PRINTS_TREES) {
+            record.output_to_server = false;
+            record.output_to_client = false;
             return;
         }
         // The postmaster tells of a process that crashed: which, and by what signal, is its message;
         // the statement that it ran is the detail.
-        if pg_sys::MyProcPid != pg_sys::PostmasterPid {
+        if !is_postmaster {
             let format = if record.message_id.is_null() {
                 c"%s"
             } else {
@@ -79,7 +103,6 @@ unsafe fn redact(record: &mut pg_sys::ErrorData) {
                 format
             };
             record.message = replace(record.message, message);
-            let is_error = record.elevel >= PgLogLevel::ERROR as i32;
             record.hint = if is_error { copy(HINT) } else { null_mut() };
         }
         record.detail = null_mut();
@@ -94,7 +117,26 @@ unsafe fn redact(record: &mut pg_sys::ErrorData) {
 /// `text` is a C string or NULL.
 unsafe fn is_sensitive(text: *const c_char) -> bool {
     // SAFETY: the caller's promise.
-    !text.is_null() && is_sensitive_statement(unsafe { CStr::from_ptr(text) }.to_bytes())
+    !text.is_null() && sensitive::is_text_sensitive(unsafe { CStr::from_ptr(text) }.to_bytes())
+}
+
+/// # Safety
+/// `text` is a C string or NULL.
+unsafe fn is(text: *const c_char, what: &CStr) -> bool {
+    // SAFETY: the caller's promise.
+    !text.is_null() && unsafe { CStr::from_ptr(text) } == what
+}
+
+/// # Safety
+/// `text` is a C string that may be written to, or NULL.
+unsafe fn mask_tokens(text: *mut c_char) {
+    if !text.is_null() {
+        // SAFETY: within the string's own length.
+        unsafe {
+            let length = CStr::from_ptr(text).to_bytes().len();
+            mask_known(std::slice::from_raw_parts_mut(text.cast::<u8>(), length));
+        }
+    }
 }
 
 /// Erases `text`, and gives what is to stand for it: a copy of `with`, or where no memory is left

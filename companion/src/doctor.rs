@@ -1,0 +1,98 @@
+//! `pg-secrets doctor`: looks at a running installation, and says what is wrong in words that somebody can act
+//! on.
+//!
+//! Best run as a superuser of the database: what the login may not look at is reported as not checked.
+//! The exit code is for monitoring: 0 where all is well, 1 where something could not be checked, 2 where
+//! something is wrong, 3 where the database cannot be reached.
+
+mod audit;
+mod canary;
+mod finding;
+mod keys;
+mod logs;
+mod permissions;
+mod preload;
+mod session;
+mod workers;
+
+use crate::config::DoctorArguments;
+use anyhow::Context;
+use finding::{Finding, Verdict};
+use session::Session;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Where the database cannot be reached.
+const UNREACHABLE: u8 = 3;
+
+/// Looks at everything, and prints what it found.
+///
+/// # Errors
+/// Where a setting makes no sense.
+pub fn run(arguments: DoctorArguments) -> anyhow::Result<ExitCode> {
+    let target = arguments.database.target()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime does not start")?;
+    runtime.block_on(async {
+        let (own, other) = match (Session::open(&target).await, Session::open(&target).await) {
+            (Ok(own), Ok(other)) => (own, other),
+            (Err(error), _) | (_, Err(error)) => {
+                show(&Finding::wrong(
+                    "connection",
+                    format!("the database cannot be reached, or refuses the login: {error}"),
+                    "Look at DATABASE_URL and PGPASSWORD, at whether the server runs, and into its log.",
+                ));
+                return Ok(ExitCode::from(UNREACHABLE));
+            }
+        };
+        let findings = look(&own, &other, &arguments.log_file).await;
+        findings.iter().for_each(show);
+        Ok(ExitCode::from(code(&findings)))
+    })
+}
+
+async fn look(own: &Session, other: &Session, logs: &[PathBuf]) -> Vec<Finding> {
+    let mut findings = preload::look(own).await;
+    // Without the extension there is nothing else to look at.
+    if findings.iter().any(|finding| finding.ends_it) {
+        return findings;
+    }
+    findings.extend(keys::look(own).await);
+    findings.extend(workers::look(own).await);
+    findings.extend(permissions::look(own).await);
+    findings.extend(audit::look(own).await);
+    findings.extend(canary::look(own, other, logs).await);
+    findings
+}
+
+fn code(findings: &[Finding]) -> u8 {
+    let has = |verdict: Verdict| findings.iter().any(|finding| finding.verdict == verdict);
+    match (has(Verdict::Wrong), has(Verdict::NotChecked)) {
+        (true, _) => 2,
+        (false, true) => 1,
+        (false, false) => 0,
+    }
+}
+
+#[allow(clippy::print_stdout)]
+fn show(finding: &Finding) {
+    println!("{finding}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_is_that_of_the_worst_finding() {
+        let fine = || Finding::fine("a", "b");
+        let unknown = || Finding::not_checked("a", "b");
+        let wrong = || Finding::wrong("a", "b", "c");
+        assert_eq!(code(&[fine(), fine()]), 0);
+        assert_eq!(code(&[fine(), unknown()]), 1);
+        assert_eq!(code(&[wrong(), unknown(), fine()]), 2);
+        assert_eq!(code(&[]), 0);
+    }
+}

@@ -1,0 +1,150 @@
+//! The lexical match: which names make a statement sensitive.
+
+use crate::bytes::{is_word, skip_space};
+use crate::{disguise, misspelt};
+
+/// Names whose appearance makes a statement sensitive, wherever it is: our schema, and our functions
+/// that take or give values. In lower case.
+const NAMES: &[&[u8]] = &[
+    b"control_plane",
+    b"create_secret",
+    b"rotate_secret",
+    b"get_secret",
+    b"create_token",
+    b"create_endpoint",
+    b"pgp_encrypt",
+    b"pgp_decrypt",
+];
+
+/// What our tokens and signing secrets start with: at the beginning of a word, so that a table of
+/// `jpgs_…` is none.
+const PREFIXES: &[&[u8]] = &[b"pgs_", b"whsec_"];
+
+/// A name of ours that others use too, as Supabase in its role `authenticated`: it counts where it is
+/// called.
+const CALLED: &[u8] = b"authenticate";
+
+/// Whether a statement's text may hold a secret. A lexical match, so that it also holds for text that
+/// does not parse or was cut; letter case does not matter, nor do comments, quotes and Unicode escapes,
+/// and a name that is nearly one of ours counts as well, since it is what somebody meant.
+#[must_use]
+pub fn is_sensitive_statement(text: &[u8]) -> bool {
+    plainly(text) || disguise::names(text, NAMES) || misspelt::calls(text)
+}
+
+fn plainly(text: &[u8]) -> bool {
+    (0..text.len()).any(|at| {
+        let begins = |name: &[u8]| begins_with(&text[at..], name);
+        match text[at] | 0x20 {
+            b'a' => begins(CALLED) && text.get(skip_space(text, at + CALLED.len())) == Some(&b'('),
+            b'c' | b'g' | b'r' => NAMES.iter().any(|name| begins(name)),
+            b'p' | b'w' => {
+                NAMES.iter().any(|name| begins(name))
+                    || (at == 0 || !is_word(text[at - 1])) && PREFIXES.iter().any(|one| begins(one))
+            }
+            _ => false,
+        }
+    })
+}
+
+/// Whether `name` stands in a text as a word of its own, however it is quoted or its letters are
+/// written. An empty name stands nowhere.
+#[must_use]
+pub fn mentions(text: &[u8], name: &[u8]) -> bool {
+    let Some(first) = name.first() else {
+        return false;
+    };
+    let plain = (0..text.len()).any(|at| {
+        text[at].eq_ignore_ascii_case(first)
+            && begins_with(&text[at..], name)
+            && (at == 0 || !is_word(text[at - 1]))
+            && !text.get(at + name.len()).copied().is_some_and(is_word)
+    });
+    plain || disguise::names(text, &[name])
+}
+
+fn begins_with(text: &[u8], name: &[u8]) -> bool {
+    text.len() >= name.len() && text[..name.len()].eq_ignore_ascii_case(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_that_name_us_are_sensitive_in_any_case_and_disguise() {
+        for text in [
+            "select control_plane.create_secret('a', 'b', 'c')",
+            "SELECT Control_Plane.Rotate_Secret($1, $2)",
+            "select control_plane /* here */ . /**/ \"create_secret\" ('a')",
+            "select get_secrets('a')",
+            "select 'pgs_abc'",
+            "pgs_abc",
+            "select Authenticate ('abc')",
+            "select authenticate --\n ('abc')",
+            "select creat_secret('a', 'b', 'c')",
+            "select creat_secret /* oh */ ('a', 'b', 'c')",
+            "select create_secert('a')",
+            "select rotat_secret(a",
+            "select gte_secret('a')",
+            r#"select U&"\0063ontrol_plan\0065".purge_secret('a')"#,
+            r#"select u&"!0063ontrol!+00005fplane".purge_secret('a') "#,
+            r#"select U&"!0063reate_secret"('a') UESCAPE '!'"#,
+            r"do E'begin perform control\x5fplane.f(); end'",
+            r"do E'begin perform control\137plane.f(); end'",
+            r"do E'begin perform \u0063ontrol_plane.f(); end'",
+        ] {
+            let uescape = text.replace(r#"plane".purge_secret('a') "#, r#"plane" UESCAPE '!'"#);
+            assert!(is_sensitive_statement(uescape.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_statements_are_not() {
+        for text in [
+            "",
+            "select 1",
+            "select control from plane",
+            "update pgs set a = 1",
+            "insert into jpgs_of_users values (1)",
+            "select * from authenticated where x in (1)",
+            "grant select on t to authenticated",
+            "select delete_secrets_of_mine(1)",
+            "select pgp_sym_encrypt('a', 'b'), pgp_pub_decrypt(c, d)",
+            "select get_user_secret_by_key(1)",
+            r"select E'\x63ontrol'",
+            r#"select U&"\0063ontrol""#,
+            "select get_section(1), create_sector(2)",
+        ] {
+            assert!(!is_sensitive_statement(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cut_text_is_sensitive_as_long_as_a_name_is_whole() {
+        let text = b"select control_plane.create_secret('a', 'b', 'c')";
+        for end in 20..text.len() {
+            assert!(is_sensitive_statement(&text[..end]));
+        }
+    }
+
+    #[test]
+    fn a_wrapper_is_mentioned_as_a_word_and_not_as_a_piece_of_one() {
+        for text in [
+            "select store_password('a')",
+            "select app.Store_Password ('a')",
+            r#"select "store_password"('a')"#,
+            r#"select U&"store\005fpassword"('a')"#,
+        ] {
+            assert!(mentions(text.as_bytes(), b"store_password"), "{text}");
+        }
+        for text in [
+            "select store_passwords('a')",
+            "select restore_password('a')",
+            "store",
+        ] {
+            assert!(!mentions(text.as_bytes(), b"store_password"), "{text}");
+        }
+        assert!(!mentions(b"select 1", b""));
+    }
+}
