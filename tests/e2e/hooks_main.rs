@@ -1,0 +1,11 @@
+//! local
+mod access;
+mod delivery_rules;
+mod endpoints;
+mod gnupg;
+mod golden;
+mod interop;
+mod relay_chaos;
+mod relay_death;
+mod schema;
+mod webhooks;
