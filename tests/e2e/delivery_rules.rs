@@ -15,7 +15,9 @@ struct Scene {
 }
 
 async fn scene(settings: &str) -> Proof<Scene> {
-    let app = TestApp::start(&format!("fsync = off\n{settings}")).await;
+    // A head of the audit would be one webhook more.
+    let quiet = "fsync = off\npg_secrets.audit_head_interval = 0";
+    let app = TestApp::start(&format!("{quiet}\n{settings}")).await;
     let sql = app.sql().await?;
     Ok(Scene {
         sink: Sink::start().await,
@@ -260,7 +262,11 @@ async fn an_endpoint_that_is_slowed_down_gets_nothing_before_its_time() -> Proof
     busy.headers.push(("retry-after", "3".to_owned()));
     scene.sink.answer_at("/all", busy);
     scene.create("first").await?;
-    scene.sink.wait_for("/all", 1).await;
+    let slowed = "SELECT slow_downs = 1 FROM control_plane.endpoints";
+    eventually("the answer, stored", || async {
+        scene.sql.one::<bool>(slowed, &[]).await.ok()?.then_some(())
+    })
+    .await;
     scene.sink.answer_at("/all", Reply::status(204));
     scene.create("second").await?;
     let received = scene.sink.wait_for("/all", 3).await;

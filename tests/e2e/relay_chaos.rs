@@ -33,7 +33,7 @@ fn extent() -> Extent {
 /// Of how many secrets the events are: each waits for the one before it of the same.
 const SECRETS: usize = 50;
 
-const SETTINGS: &str = "fsync = off\npg_secrets.retry_schedule = '50ms, 100ms, 200ms, 400ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s'";
+const SETTINGS: &str = "fsync = off\npg_secrets.audit_head_interval = 0\npg_secrets.retry_schedule = '50ms, 100ms, 200ms, 400ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s'";
 
 #[tokio::test]
 async fn every_event_arrives_at_every_endpoint_whoever_is_killed() -> Proof {

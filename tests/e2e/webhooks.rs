@@ -163,7 +163,10 @@ async fn a_webhook_has_the_headers_that_it_needs_and_no_other() -> Proof {
 
 #[tokio::test]
 async fn a_redirect_is_a_failure_and_is_not_followed() -> Proof {
-    let app = TestApp::start("fsync = off\npg_secrets.retry_schedule = ''").await;
+    let app = TestApp::start(
+        "fsync = off\npg_secrets.audit_head_interval = 0\npg_secrets.retry_schedule = ''",
+    )
+    .await;
     let api = app.api();
     let sink = Sink::start().await;
     let (id, _) = endpoint(&api, "redirected", None, &sink.url("/all")).await?;
@@ -188,7 +191,10 @@ async fn a_redirect_is_a_failure_and_is_not_followed() -> Proof {
 
 #[tokio::test]
 async fn a_rotation_that_is_prepared_is_told_of_once_it_is_committed() -> Proof {
-    let app = TestApp::start("fsync = off\nmax_prepared_transactions = 5").await;
+    let app = TestApp::start(
+        "fsync = off\npg_secrets.audit_head_interval = 0\nmax_prepared_transactions = 5",
+    )
+    .await;
     let api = app.api();
     let sink = Sink::start().await;
     endpoint(&api, "prepared", None, &sink.url("/all")).await?;
@@ -209,7 +215,10 @@ async fn a_rotation_that_is_prepared_is_told_of_once_it_is_committed() -> Proof 
 
 #[tokio::test]
 async fn a_listening_connection_that_swallows_everything_stops_no_delivery() -> Proof {
-    let cluster = Cluster::start(Key::new(), "fsync = off");
+    let cluster = Cluster::start(
+        Key::new(),
+        "fsync = off\npg_secrets.audit_head_interval = 0",
+    );
     cluster.install().await?;
     let proxy = Proxy::before(&cluster).await;
     let companion = Companion::start_through(&cluster, "2s", proxy.port());

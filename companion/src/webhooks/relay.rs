@@ -5,7 +5,8 @@
 
 use crate::db::Database;
 use crate::error::Error;
-use crate::webhooks::deliver::{Delivery, Outcome, Sender};
+use crate::webhooks::deliver::{Delivery, Sender};
+use crate::webhooks::record::{End, Recorder};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -15,8 +16,6 @@ use tokio::time::sleep;
 const CLAIM: &str = "
 SELECT delivery_id, attempt, url, webhook_id, webhook_timestamp, webhook_signature, body
 FROM control_plane.claim_deliveries($1, $2::text::interval)";
-
-const FINISH: &str = "SELECT control_plane.finish_delivery($1, $2, $3, $4, $5, $6, $7)";
 
 /// How many webhooks are under way at once. No more are claimed than can be sent at once, so that
 /// no lease runs while its delivery waits. Well above what the database lets go to one endpoint: many
@@ -32,18 +31,12 @@ const GATHER: Duration = Duration::from_millis(2);
 /// How long a claim holds; longer than any try and the retries of its `finish_delivery` take.
 const LEASE: &str = "1 minute";
 
-/// The pauses between the tries to store an outcome.
-const FINISH_PAUSES: [Duration; 4] = [
-    Duration::from_millis(100),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-];
-
 /// The relay's parts.
 pub(crate) struct Relay {
     /// Where deliveries are claimed.
     pub(crate) database: Database,
+    /// Where it is told how they ended.
+    pub(crate) recorder: Recorder,
     /// What sends them.
     pub(crate) sender: Sender,
     /// How long to wait for a wake-up before looking.
@@ -145,46 +138,19 @@ impl Relay {
                 "webhook not delivered; control_plane.deliveries says when it is tried again"
             );
         }
-        if let Err(error) = self.finish(&delivery, &outcome, duration).await {
+        let end = End {
+            delivery: delivery.id,
+            attempt: delivery.attempt,
+            outcome,
+            duration,
+        };
+        if let Err(error) = self.recorder.store(end).await {
             tracing::warn!(
                 delivery = %delivery.id,
                 attempt = delivery.attempt,
                 %error,
                 "the outcome of a webhook could not be stored; it is sent again when its lease is over"
             );
-        }
-    }
-
-    async fn finish(
-        &self,
-        delivery: &Delivery,
-        outcome: &Outcome,
-        duration: i32,
-    ) -> Result<(), Error> {
-        let (status, error) = (outcome.status(), outcome.error());
-        let (retry_after, answer) = (outcome.retry_after(), outcome.beginning());
-        let mut pauses = FINISH_PAUSES.into_iter();
-        loop {
-            let stored = self
-                .database
-                .run(
-                    FINISH,
-                    &[
-                        &delivery.id,
-                        &delivery.attempt,
-                        &status,
-                        &error,
-                        &retry_after,
-                        &duration,
-                        &answer,
-                    ],
-                )
-                .await;
-            match (stored, pauses.next()) {
-                (Ok(_), _) => return Ok(()),
-                (Err(_), Some(pause)) => sleep(pause).await,
-                (Err(error), None) => return Err(error),
-            }
         }
     }
 }

@@ -12,6 +12,8 @@ const NAMES: &[&[u8]] = &[
     b"get_secret",
     b"create_token",
     b"create_endpoint",
+    b"update_endpoint",
+    b"rotate_endpoint_secret",
     b"pgp_encrypt",
     b"pgp_decrypt",
 ];
@@ -37,7 +39,7 @@ fn plainly(text: &[u8]) -> bool {
         let begins = |name: &[u8]| begins_with(&text[at..], name);
         match text[at] | 0x20 {
             b'a' => begins(CALLED) && text.get(skip_space(text, at + CALLED.len())) == Some(&b'('),
-            b'c' | b'g' | b'r' => NAMES.iter().any(|name| begins(name)),
+            b'c' | b'g' | b'r' | b'u' => NAMES.iter().any(|name| begins(name)),
             b'p' | b'w' => {
                 NAMES.iter().any(|name| begins(name))
                     || (at == 0 || !is_word(text[at - 1])) && PREFIXES.iter().any(|one| begins(one))

@@ -56,11 +56,13 @@ static OPEN: Statement = Statement::new(
 // What has something of its secret before it says until when it waits: until that is tried again, or for
 // a moment if that is under way.
 static EXAMINE: Statement = Statement::new(
-    c"SELECT e.id, under_way.count, d.id, head.id IS NOT NULL, greatest(head.next_attempt_at, $2 + $4) FROM unnest($1) AS e (id) CROSS JOIN LATERAL (SELECT count(*) FROM control_plane.deliveries AS l WHERE l.endpoint_id = e.id AND l.status = 'pending' AND l.leased_until IS NOT NULL AND l.leased_until > $2) AS under_way CROSS JOIN LATERAL (SELECT d.id, d.chain_id, d.event_id, d.next_attempt_at FROM control_plane.deliveries AS d WHERE d.endpoint_id = e.id AND d.status = 'pending' AND d.next_attempt_at <= $2 AND (d.leased_until IS NULL OR d.leased_until <= $2) ORDER BY d.next_attempt_at LIMIT $3) AS d LEFT JOIN LATERAL (SELECT b.id, b.next_attempt_at FROM control_plane.deliveries AS b WHERE b.endpoint_id = e.id AND b.chain_id = d.chain_id AND b.status = 'pending' AND b.event_id < d.event_id ORDER BY b.event_id LIMIT 1) AS head ON true ORDER BY d.next_attempt_at, d.event_id",
+    c"SELECT e.id, under_way.count, d.id, head.id IS NOT NULL, greatest(head.next_attempt_at, $2 + $4), d.next_attempt_at FROM unnest($1) AS e (id) CROSS JOIN LATERAL (SELECT count(*) FROM control_plane.deliveries AS l WHERE l.endpoint_id = e.id AND l.status = 'pending' AND l.leased_until IS NOT NULL AND l.leased_until > $2) AS under_way CROSS JOIN LATERAL (SELECT d.id, d.chain_id, d.event_id, d.next_attempt_at FROM control_plane.deliveries AS d WHERE d.endpoint_id = e.id AND d.status = 'pending' AND d.next_attempt_at <= $2 AND (d.leased_until IS NULL OR d.leased_until <= $2) ORDER BY d.next_attempt_at LIMIT $3) AS d LEFT JOIN LATERAL (SELECT b.id, b.next_attempt_at FROM control_plane.deliveries AS b WHERE b.endpoint_id = e.id AND b.chain_id = d.chain_id AND b.status = 'pending' AND b.event_id < d.event_id ORDER BY b.event_id LIMIT 1) AS head ON true ORDER BY d.next_attempt_at, d.event_id",
 );
 
+// Only what nobody has touched since it was looked at: if what it waited for has ended meanwhile, it was
+// told so by another due time, and would sleep through that.
 static DEFER: Statement = Statement::new(
-    c"UPDATE control_plane.deliveries AS d SET next_attempt_at = due.until FROM (SELECT l.id, b.until FROM unnest($1, $2) AS b (id, until) JOIN control_plane.deliveries AS l ON l.id = b.id WHERE l.status = 'pending' AND l.next_attempt_at <= $3 FOR NO KEY UPDATE OF l SKIP LOCKED) AS due WHERE d.id = due.id",
+    c"UPDATE control_plane.deliveries AS d SET next_attempt_at = due.until FROM (SELECT l.id, b.until FROM unnest($1, $2, $3) AS b (id, until, seen) JOIN control_plane.deliveries AS l ON l.id = b.id WHERE l.status = 'pending' AND l.next_attempt_at = b.seen FOR NO KEY UPDATE OF l SKIP LOCKED) AS due WHERE d.id = due.id",
 );
 
 static TAKE: Statement = Statement::new(
@@ -169,7 +171,7 @@ impl<'s> Claim<'s, '_> {
             ],
         )?;
         let mut queues: HashMap<Uuid, Queue> = HashMap::new();
-        let (mut blocked, mut until) = (Vec::new(), Vec::new());
+        let (mut blocked, mut until, mut seen) = (Vec::new(), Vec::new(), Vec::new());
         for row in due.iter() {
             let missing = || Error::internal("a due delivery without id");
             let endpoint = row.uuid(0).ok_or_else(missing)?;
@@ -181,6 +183,7 @@ impl<'s> Claim<'s, '_> {
                 queue.blocked += 1;
                 blocked.push(delivery);
                 until.push(row.timestamp(4).ok_or_else(missing)?);
+                seen.push(row.timestamp(5).ok_or_else(missing)?);
             } else {
                 queue.ready.push_back(delivery);
             }
@@ -189,7 +192,7 @@ impl<'s> Claim<'s, '_> {
             let params = [
                 Param::Uuids(Some(&blocked)),
                 Param::Timestamps(&until),
-                Param::Timestamp(Some(self.now)),
+                Param::Timestamps(&seen),
             ];
             self.session.run(&DEFER, &params)?;
         }

@@ -152,10 +152,11 @@ static KEEP: Statement = Statement::new(
     c"INSERT INTO control_plane.delivery_attempts (delivery_id, attempt, at, duration_ms, status, error, answer) VALUES ($1, $2, pg_catalog.clock_timestamp() - $3, $4, $5, $6, $7)",
 );
 
-// It was deferred because of the one that is over now. One that has been tried already waits for its own
-// next try.
+// The next one waited for the one that is over now. One that has been tried already waits for its own next
+// try. It is touched even if it is due: a claim that saw the first under way may be about to defer it, and
+// sees by this that it must not.
 static RELEASE: Statement = Statement::new(
-    c"UPDATE control_plane.deliveries AS d SET next_attempt_at = $3 WHERE d.id = (SELECT n.id FROM control_plane.deliveries AS n WHERE n.endpoint_id = $1 AND n.chain_id = $2 AND n.status = 'pending' ORDER BY n.event_id LIMIT 1) AND d.attempts = d.attempts_before AND d.next_attempt_at > $3",
+    c"UPDATE control_plane.deliveries AS d SET next_attempt_at = $3 WHERE d.id = (SELECT n.id FROM control_plane.deliveries AS n WHERE n.endpoint_id = $1 AND n.chain_id = $2 AND n.status = 'pending' ORDER BY n.event_id LIMIT 1) AND d.attempts = d.attempts_before",
 );
 
 fn end_try(

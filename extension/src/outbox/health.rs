@@ -77,7 +77,7 @@ impl Health {
 }
 
 static LOCK: Statement = Statement::new(
-    c"SELECT e.project_id, e.service::text, e.enabled FROM control_plane.endpoints AS e WHERE e.id = $1 FOR NO KEY UPDATE",
+    c"SELECT e.project_id, e.service::text, e.enabled, e.disabled_reason IS NOT NULL FROM control_plane.endpoints AS e WHERE e.id = $1 FOR NO KEY UPDATE",
 );
 
 static STORE: Statement = Statement::new(
@@ -102,7 +102,9 @@ pub(super) fn store(
     before: Health,
     after: After,
 ) -> Result<Verdict> {
-    if before == after.health && after.not_before.is_none() && after.disabled.is_none() {
+    // A failure looks in any case: another try may have disabled the endpoint since this one's was read,
+    // and what would wait for the next try then waits for nothing.
+    if before == after.health && after.health.failing_since.is_none() {
         return Ok(Verdict::Stays);
     }
     let id = Param::Uuid(Some(endpoint));
@@ -113,6 +115,12 @@ pub(super) fn store(
     let project = row.text(0).ok_or_else(missing)?;
     let service = row.text(1);
     let enabled = row.boolean(2) == Some(true);
+    if row.boolean(3) == Some(true) {
+        return Ok(Verdict::Disabled);
+    }
+    if before == after.health && after.not_before.is_none() && after.disabled.is_none() {
+        return Ok(Verdict::Stays);
+    }
     {
         // No change of somebody's, but what came of sending.
         let _declared = changes::recorded_elsewhere();

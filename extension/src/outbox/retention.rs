@@ -33,6 +33,11 @@ static DROP_EVENTS: Statement = Statement::new(
     c"DELETE FROM control_plane.outbox AS o WHERE o.id IN (SELECT l.id FROM control_plane.outbox AS l WHERE l.id < $1 AND NOT EXISTS (SELECT FROM control_plane.deliveries AS d WHERE d.event_id = l.id) AND NOT EXISTS (SELECT FROM control_plane.versions AS v WHERE v.id = l.secret_id AND v.state IN ('active', 'grace')) ORDER BY l.id LIMIT $2 FOR UPDATE SKIP LOCKED)",
 );
 
+// What was under way when its endpoint was disabled, by a relay that did not live to tell how it ended.
+static GIVE_UP: Statement = Statement::new(
+    c"UPDATE control_plane.deliveries AS d SET status = 'failed', finished_at = pg_catalog.clock_timestamp(), leased_until = NULL, last_error = 'the endpoint was disabled' WHERE d.id IN (SELECT l.id FROM control_plane.endpoints AS e JOIN control_plane.deliveries AS l ON l.endpoint_id = e.id WHERE e.disabled_reason IS NOT NULL AND l.status = 'pending' AND (l.leased_until IS NULL OR l.leased_until <= pg_catalog.clock_timestamp()) LIMIT $1 FOR NO KEY UPDATE OF l SKIP LOCKED)",
+);
+
 /// Removes a batch of what is over; whether there may be more. For a worker, as the tables' owner.
 pub(crate) fn sweep(session: &Session) -> Result<bool> {
     {
@@ -45,6 +50,7 @@ pub(crate) fn sweep(session: &Session) -> Result<bool> {
     let mut most = session
         .run(&DROP_ORPHANS, &[an_hour_ago, batch])?
         .affected();
+    most = most.max(session.run(&GIVE_UP, &[batch])?.affected());
     if let Some(retention) = settings::delivery_retention() {
         let retention = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
         let end = id::now().saturating_sub(retention);
