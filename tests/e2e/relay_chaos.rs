@@ -138,7 +138,9 @@ async fn write(sql: Session, events: usize) -> Proof {
 
 async fn free_leases(sql: &Session) -> Proof {
     sql.rows(
-        "UPDATE control_plane.deliveries SET leased_until = clock_timestamp() WHERE status = 'pending' AND leased_until IS NOT NULL",
+        "UPDATE control_plane.deliveries SET leased_until = clock_timestamp() WHERE id IN (
+             SELECT id FROM control_plane.deliveries
+             WHERE status = 'pending' AND leased_until IS NOT NULL FOR NO KEY UPDATE SKIP LOCKED)",
         &[],
     )
     .await?;
