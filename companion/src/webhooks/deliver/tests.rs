@@ -109,8 +109,8 @@ async fn receiver(head: &'static str, part: Vec<u8>, pause: Duration) -> String 
 
 async fn answered(url: &str) -> (Answer, Duration) {
     let begun = Instant::now();
-    let sent = sender("127.0.0.0/8".parse().unwrap()).send(&delivery(url));
-    let Outcome::Answered(answer) = sent.await.0 else {
+    let sender = sender("127.0.0.0/8".parse().unwrap());
+    let Outcome::Answered(answer) = sender.send(&delivery(url)).await.0 else {
         panic!("no answer");
     };
     (answer, begun.elapsed())
