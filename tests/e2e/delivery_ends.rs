@@ -269,6 +269,8 @@ async fn what_is_put_off_while_the_one_before_it_ends_goes_all_the_same() -> Pro
     scene.rotate(id).await?;
     let first = scene.claim("1 minute").await?;
     assert_eq!(first.len(), 1);
+    let due = "UPDATE control_plane.deliveries SET next_attempt_at = clock_timestamp() WHERE attempts = 0";
+    scene.sql.run(due).await?;
     // A claim that has seen the first one under way, and is not over when that ends.
     let other = scene.app.sql().await?;
     scene.sql.run("BEGIN").await?;
@@ -283,5 +285,28 @@ async fn what_is_put_off_while_the_one_before_it_ends_goes_all_the_same() -> Pro
     committed?;
     assert!(ended?);
     assert_eq!(scene.claim("1 minute").await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_claim_holds_for_its_lease_and_whoever_held_it_longer_ends_nothing() -> Proof {
+    let scene = unattended(1).await?;
+    let begun = Instant::now();
+    let claimed = scene.claim("1 second").await?;
+    assert_eq!(claimed.len(), 1);
+    assert!(scene.claim("1 second").await?.is_empty());
+    while scene.claim("1 minute").await? != claimed {
+        let waited = begun.elapsed();
+        assert!(waited < Duration::from_secs(10), "{waited:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert!(
+        !scene
+            .sql
+            .one::<bool>(FINISH, &[&claimed[0], &204_i32])
+            .await?
+    );
+    assert_eq!(scene.status(claimed[0]).await?, "pending");
     Ok(())
 }

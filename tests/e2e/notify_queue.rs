@@ -24,7 +24,8 @@ async fn rotations_commit_and_arrive_while_the_notify_queue_is_full() -> Proof {
 
     // A listener whose transaction does not end keeps everything in the queue.
     let deaf = app.sql().await?;
-    deaf.run("LISTEN anything; BEGIN; SELECT 1").await?;
+    deaf.run("LISTEN anything").await?;
+    deaf.run("BEGIN; SELECT 1").await?;
     let fill = "SELECT count(pg_notify('anything', repeat('x', 7000) || n)) FROM generate_series(1, 20) AS n";
     let full = loop {
         if let Err(error) = sql.rows(fill, &[]).await {
