@@ -136,7 +136,8 @@ impl Bench {
         lock(&self.arrivals).clear();
         let begun = Instant::now();
         let mut rotators = Vec::new();
-        for own in std::mem::take(&mut *lock(&self.current)) {
+        let current = std::mem::take(&mut *lock(&self.current));
+        for own in current {
             let sql = self.app.sql().await?;
             let pause = Duration::from_secs(1) * ROTATORS as u32 / per_second;
             rotators.push(tokio::spawn(rotate(sql, own, pause, length)));
