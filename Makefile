@@ -38,8 +38,9 @@ fmt: ## Format the sources
 soak: ## Run the fault tests at their full length
 	@dev/prerequisites.sh --for-tests
 	@PG_SECRETS_SOAK=1 dev/test.sh
+	@dev/test-on.sh 17 --ignored notify_queue
 
-bench: ## Print what encrypting, decrypting, audited reads and the mere library cost
+bench: ## Print what encrypting, decrypting, audited reads, webhooks and the mere library cost
 	@dev/prerequisites.sh
 	@dev/build.sh
 	@dev/install.sh

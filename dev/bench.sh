@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Prints what opening and sealing cost beside pgcrypto, measured in one backend of a private Postgres
 # that is made for it and removed again, how many audited reads a second there are, how long one takes with
-# few and with many versions in the table, and what the library costs whom it does not concern. A slow
-# figure is no failure; a wrong value is one.
+# few and with many versions in the table, how fast webhooks arrive, and what the library costs whom it does
+# not concern. A slow figure is no failure; a wrong value is one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=$PWD/target
@@ -21,7 +21,7 @@ bin=$("$pg_config" --bindir)
 
 say '==> Building what is measured'
 # With the features of the whole workspace, as dev/build.sh builds what is installed.
-cargo build --release --quiet --workspace --example pg_secrets_bench
+cargo build --release --quiet --workspace --example pg_secrets_bench --example webhooks_bench
 
 # Postgres refuses to run as root, and its own user may not be able to enter this clone: all that it
 # reads is copied. A socket's path has at most 107 bytes, so the folder is not put just anywhere.
@@ -66,7 +66,10 @@ owned "$bin/pg_ctl" restart --pgdata "$home/data" --log "$home/log" --silent --w
 "${clean[@]}" bin="$bin" home="$home" dev/bench/reads.sh
 "${clean[@]}" bin="$bin" home="$home" dev/bench/versions.sh
 
+owned "$bin/pg_ctl" stop --pgdata "$home/data" --mode fast --silent >/dev/null
+say '==> Starting others, each with a companion'
+target/release/examples/webhooks_bench
+
 say '==> Starting two others, of which one has pg_secrets preloaded'
 # They have the machine to themselves.
-owned "$bin/pg_ctl" stop --pgdata "$home/data" --mode fast --silent >/dev/null
 "${clean[@]}" bin="$bin" home="$home" owner="${as_owner[*]}" dev/bench/preload.sh

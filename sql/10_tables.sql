@@ -180,7 +180,10 @@ CREATE TABLE control_plane.outbox (
 );
 
 -- Where a service, or a whole project (service IS NULL), wants its webhooks. The signing secret
--- is sealed like any value. event_types NULL means all.
+-- is sealed like any value; until previous_until the one before it signs too. event_types NULL means
+-- all. The last columns say how it goes: nothing is sent before not_before, slow_downs counts the
+-- answers in a row that asked for less, answering is false when the last try got no answer at all, and
+-- failing_since is the first failure since the last success.
 CREATE TABLE control_plane.endpoints (
     id uuid NOT NULL,
     project_id text NOT NULL,
@@ -189,9 +192,17 @@ CREATE TABLE control_plane.endpoints (
     event_types text[],
     secret_encrypted bytea NOT NULL,
     key_fingerprint text NOT NULL,
+    previous_secret_encrypted bytea,
+    previous_key_fingerprint text,
+    previous_until timestamptz,
     enabled boolean DEFAULT true NOT NULL,
+    disabled_reason text,
     created_by text NOT NULL,
     created_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    not_before timestamptz,
+    slow_downs integer DEFAULT 0 NOT NULL,
+    answering boolean DEFAULT true NOT NULL,
+    failing_since timestamptz,
     CONSTRAINT endpoints_pkey PRIMARY KEY (id),
     CONSTRAINT endpoints_service_check CHECK (
         service OPERATOR(pg_catalog.<>) '' AND service OPERATOR(pg_catalog.!~) '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'
@@ -199,23 +210,37 @@ CREATE TABLE control_plane.endpoints (
     CONSTRAINT endpoints_key_fingerprint_check CHECK (
         key_fingerprint OPERATOR(pg_catalog.~) '^([0-9A-F]{40}|[0-9A-F]{64})$'
     ),
+    CONSTRAINT endpoints_previous_key_fingerprint_check CHECK (
+        previous_key_fingerprint OPERATOR(pg_catalog.~) '^([0-9A-F]{40}|[0-9A-F]{64})$'
+    ),
+    CONSTRAINT endpoints_previous_check CHECK (
+        (previous_secret_encrypted IS NULL) OPERATOR(pg_catalog.=) (previous_until IS NULL)
+        AND (previous_key_fingerprint IS NULL) OPERATOR(pg_catalog.=) (previous_until IS NULL)
+    ),
+    CONSTRAINT endpoints_disabled_check CHECK (disabled_reason IS NULL OR NOT enabled),
     CONSTRAINT endpoints_url_check CHECK (pg_catalog.char_length(url) OPERATOR(pg_catalog.<=) 2000)
 );
 
 ALTER TABLE control_plane.endpoints
     ALTER COLUMN secret_encrypted SET STORAGE EXTERNAL,
-    ALTER COLUMN secret_encrypted SET STATISTICS 0;
+    ALTER COLUMN secret_encrypted SET STATISTICS 0,
+    ALTER COLUMN previous_secret_encrypted SET STORAGE EXTERNAL,
+    ALTER COLUMN previous_secret_encrypted SET STATISTICS 0;
 
 -- One row per event and endpoint. A claim holds the row until leased_until by the database's
--- clock; attempts is also the claim's fence: only the claim that counted it may finish it. No
+-- clock; attempts is also the claim's fence: only the claim that counted it may finish it, and
+-- attempts_before is how many of them were made before the delivery was asked for once more. What is of
+-- one secret (chain_id) reaches an endpoint in the order of the events' ids; NULL has no order. No
 -- foreign key to the endpoints: its check would look with the snapshot of the rotating transaction,
 -- and fail for an endpoint that is newer than that.
 CREATE TABLE control_plane.deliveries (
     id uuid NOT NULL,
     event_id uuid NOT NULL,
     endpoint_id uuid NOT NULL,
+    chain_id uuid,
     status text DEFAULT 'pending' NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
+    attempts_before integer DEFAULT 0 NOT NULL,
     next_attempt_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
     leased_until timestamptz,
     last_status integer,
@@ -227,6 +252,21 @@ CREATE TABLE control_plane.deliveries (
     CONSTRAINT deliveries_event_id_fkey FOREIGN KEY (event_id)
         REFERENCES control_plane.outbox (id) ON DELETE CASCADE,
     CONSTRAINT deliveries_status_check CHECK (status OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'delivered', 'failed']))
+);
+
+-- The tries of a delivery that are over. answer is the beginning of what the receiver said, with what may
+-- be a secret taken out.
+CREATE TABLE control_plane.delivery_attempts (
+    delivery_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    duration_ms integer,
+    status integer,
+    error text,
+    answer text,
+    CONSTRAINT delivery_attempts_pkey PRIMARY KEY (delivery_id, attempt),
+    CONSTRAINT delivery_attempts_delivery_id_fkey FOREIGN KEY (delivery_id)
+        REFERENCES control_plane.deliveries (id) ON DELETE CASCADE
 );
 
 -- Who may do what. A grantee is a database role or a subject that a trusted login authenticates;
@@ -363,6 +403,8 @@ SELECT pg_catalog.pg_extension_config_dump('control_plane.outbox', '');
 SELECT pg_catalog.pg_extension_config_dump('control_plane.endpoints', '');
 
 SELECT pg_catalog.pg_extension_config_dump('control_plane.deliveries', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.delivery_attempts', '');
 
 SELECT pg_catalog.pg_extension_config_dump('control_plane.grants', '');
 

@@ -51,10 +51,20 @@ CREATE INDEX outbox_secret_id_idx ON control_plane.outbox (secret_id);
 
 CREATE INDEX endpoints_project_id_idx ON control_plane.endpoints (project_id);
 
-CREATE INDEX deliveries_due_idx ON control_plane.deliveries (next_attempt_at)
+-- 'Which endpoints have something due, and what?'
+CREATE INDEX deliveries_due_idx ON control_plane.deliveries (endpoint_id, next_attempt_at)
     WHERE status OPERATOR(pg_catalog.=) 'pending';
 
-CREATE INDEX deliveries_endpoint_id_idx ON control_plane.deliveries (endpoint_id);
+-- 'Is there something of the same secret that comes first?'
+CREATE INDEX deliveries_order_idx ON control_plane.deliveries (endpoint_id, chain_id, event_id)
+    WHERE status OPERATOR(pg_catalog.=) 'pending';
+
+-- 'How many are under way?'
+CREATE INDEX deliveries_leased_idx ON control_plane.deliveries (endpoint_id)
+    WHERE status OPERATOR(pg_catalog.=) 'pending' AND leased_until IS NOT NULL;
+
+-- 'What was this endpoint told?', newest first: ids of events sort by time.
+CREATE INDEX deliveries_endpoint_id_idx ON control_plane.deliveries (endpoint_id, event_id);
 
 -- 'What is still encrypted to this key?'
 CREATE INDEX secrets_key_fingerprint_idx ON control_plane.secrets (key_fingerprint, id);

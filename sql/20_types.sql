@@ -270,7 +270,9 @@ CREATE TYPE control_plane.project_grant AS (
     granted_at timestamptz
 );
 
--- An endpoint without its signing secret; create_endpoint alone shows that, once.
+-- An endpoint. create_endpoint and rotate_endpoint_secret alone show its signing secret, once.
+-- disabled_reason is gone (the receiver said so) or failing (for too long), where we disabled it;
+-- previous_secret_until is the time until which the signing secret before this one signs too.
 CREATE TYPE control_plane.endpoint AS (
     id uuid,
     project_id text,
@@ -280,7 +282,48 @@ CREATE TYPE control_plane.endpoint AS (
     enabled boolean,
     created_by text,
     created_at timestamptz,
+    disabled_reason text,
+    failing_since timestamptz,
+    not_before timestamptz,
+    previous_secret_until timestamptz,
     secret text
+);
+
+-- Endpoints as that type shows them, without a signing secret.
+CREATE VIEW control_plane.endpoint_rows AS
+SELECT
+    e.id,
+    e.project_id,
+    e.service::text AS service,
+    e.url,
+    e.event_types,
+    e.enabled,
+    e.created_by,
+    e.created_at,
+    e.disabled_reason,
+    e.failing_since,
+    CASE WHEN e.not_before OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN e.not_before END AS not_before,
+    CASE WHEN e.previous_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN e.previous_until END
+        AS previous_secret_until
+FROM control_plane.endpoints AS e;
+
+-- One event for one endpoint, and its tries so far: an array of objects, the first try first.
+CREATE TYPE control_plane.delivery AS (
+    id uuid,
+    endpoint_id uuid,
+    event_id uuid,
+    webhook_id text,
+    type text,
+    secret_id uuid,
+    name text,
+    status text,
+    attempts integer,
+    next_attempt_at timestamptz,
+    last_status integer,
+    last_error text,
+    created_at timestamptz,
+    finished_at timestamptz,
+    tries jsonb
 );
 
 -- One webhook to send: the request's body and the three headers of the Standard Webhooks scheme.
@@ -307,6 +350,11 @@ FROM (
     UNION ALL
     SELECT e.key_fingerprint, 'endpoint' AS kind
     FROM control_plane.endpoints AS e
+    UNION ALL
+    -- While it still signs beside the new one.
+    SELECT e.previous_key_fingerprint, 'endpoint' AS kind
+    FROM control_plane.endpoints AS e
+    WHERE e.previous_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
 ) AS sealed
 GROUP BY sealed.key_fingerprint;
 

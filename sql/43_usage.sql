@@ -80,8 +80,8 @@ BEGIN
             WHERE s.id = used.secret_id AND NOT s.active AND v.active
             ON CONFLICT (secret_id, service) DO NOTHING;
 
-            INSERT INTO control_plane.deliveries (id, event_id, endpoint_id)
-            SELECT gen_random_uuid(), o.id, e.id
+            INSERT INTO control_plane.deliveries (id, event_id, endpoint_id, chain_id)
+            SELECT gen_random_uuid(), o.id, e.id, s.chain_id
             FROM control_plane.secrets AS s
             JOIN control_plane.secrets AS v ON v.chain_id = s.chain_id
             JOIN control_plane.outbox AS o ON o.secret_id = v.id

@@ -1,25 +1,19 @@
--- Webhooks: where they go, and the relay's two calls. A claim signs in the database, so that no
--- signing secret leaves it.
+-- The relay's two calls. A claim signs in the database, so that no signing secret leaves it.
 
-CREATE FUNCTION control_plane.create_endpoint(
-    project_id text,
-    url text,
-    service text DEFAULT NULL,
-    event_types text[] DEFAULT NULL
-) RETURNS control_plane.endpoint
-    LANGUAGE c VOLATILE PARALLEL UNSAFE
-    SET search_path = pg_catalog, pg_temp
-    AS 'MODULE_PATHNAME', 'pgs_create_endpoint';
-
-COMMENT ON FUNCTION control_plane.create_endpoint(text, text, text, text[]) IS
-    'Registers an endpoint for a service, or for the whole project; its signing secret is shown this once. Needs manage.';
-
+-- Its statements find what is due by the indexes; what they would read otherwise grows with everything
+-- that was ever delivered, or that waits for an endpoint that is dead.
 CREATE FUNCTION control_plane.claim_deliveries(
     batch integer DEFAULT 16,
     lease interval DEFAULT '1 minute'
 ) RETURNS SETOF control_plane.claimed_delivery
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET lock_timeout = '1s'
     AS 'MODULE_PATHNAME', 'pgs_claim_deliveries';
 
 COMMENT ON FUNCTION control_plane.claim_deliveries(integer, interval) IS
@@ -29,11 +23,17 @@ CREATE FUNCTION control_plane.finish_delivery(
     delivery_id uuid,
     attempt integer,
     status integer DEFAULT NULL,
-    error text DEFAULT NULL
+    error text DEFAULT NULL,
+    retry_after integer DEFAULT NULL,
+    duration_ms integer DEFAULT NULL,
+    answer text DEFAULT NULL
 ) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
+    SET jit = off
+    SET lock_timeout = '1s'
     AS 'MODULE_PATHNAME', 'pgs_finish_delivery';
 
-COMMENT ON FUNCTION control_plane.finish_delivery(uuid, integer, integer, text) IS
-    'Tells how a claimed try ended: the HTTP status, or the error where there was none. False if the claim was lost meanwhile.';
+COMMENT ON FUNCTION control_plane.finish_delivery(uuid, integer, integer, text, integer, integer, text) IS
+    'Tells how a claimed try ended: the HTTP status, or the error where there was none; for how many seconds the receiver wants no other; how long it took; the beginning of the answer, of which 1 kB is kept, masked. False if the claim was lost meanwhile.';

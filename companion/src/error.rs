@@ -140,6 +140,11 @@ impl Error {
         Self::Request(StatusCode::NOT_FOUND, "no such secret".into())
     }
 
+    /// 404, for an id that is none.
+    pub(crate) fn no_such_endpoint() -> Self {
+        Self::Request(StatusCode::NOT_FOUND, "no such endpoint".into())
+    }
+
     /// What a person at a terminal is told.
     pub(crate) fn for_people(&self) -> String {
         match self {

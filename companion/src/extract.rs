@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use std::time::Duration;
 use tokio::time::timeout;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// The longest body that is read, in bytes. How long a value may be is the database's rule.
@@ -214,6 +215,20 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathOf<
                 }
                 _ => Error::no_such_secret(),
             })
+    }
+}
+
+/// The endpoint that the path names. What is no id names none: 404.
+pub(crate) struct EndpointId(pub(crate) Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for EndpointId {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match Path::<Uuid>::from_request_parts(parts, state).await {
+            Ok(Path(id)) => Ok(Self(id)),
+            Err(_) => Err(Error::no_such_endpoint()),
+        }
     }
 }
 

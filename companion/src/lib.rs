@@ -20,6 +20,7 @@ mod consumer;
 mod database_url;
 mod db;
 mod dump;
+mod endpoint;
 mod envelope;
 mod error;
 mod extract;

@@ -3,9 +3,11 @@
 use crate::envelope;
 use crate::error::Error;
 use crate::routes::{
-    audit, audit_head, consumers, create, create_webhook, delete, end_grace, extend_grace, get,
-    get_by_name, get_policy, health, list, purge, read, register_consumer, restore, rollback,
-    rotate, set_policy, set_rotation, unregister_consumer, version, versions,
+    audit, audit_head, consumers, create, create_webhook, delete, delete_webhook, deliveries,
+    end_grace, extend_grace, get, get_by_name, get_policy, get_webhook, health, list,
+    list_webhooks, ping_webhook, purge, read, redeliver, register_consumer, restore, rollback,
+    rotate, rotate_webhook_secret, set_policy, set_rotation, unregister_consumer, update_webhook,
+    version, versions,
 };
 use crate::state::AppState;
 use axum::Router;
@@ -72,7 +74,32 @@ pub(crate) fn router(state: AppState) -> Router {
         )
         .route("/api/audit", routing::get(audit::handle))
         .route("/api/audit/head", routing::get(audit_head::handle))
-        .route("/api/webhooks", routing::post(create_webhook::handle))
+        .route(
+            "/api/webhooks",
+            routing::post(create_webhook::handle).get(list_webhooks::handle),
+        )
+        .route(
+            "/api/webhooks/{id}",
+            routing::get(get_webhook::handle)
+                .patch(update_webhook::handle)
+                .delete(delete_webhook::handle),
+        )
+        .route(
+            "/api/webhooks/{id}/rotate-secret",
+            routing::post(rotate_webhook_secret::handle),
+        )
+        .route(
+            "/api/webhooks/{id}/ping",
+            routing::post(ping_webhook::handle),
+        )
+        .route(
+            "/api/webhooks/{id}/redeliver",
+            routing::post(redeliver::handle),
+        )
+        .route(
+            "/api/webhooks/{id}/deliveries",
+            routing::get(deliveries::handle),
+        )
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(envelope::wrap))

@@ -7,6 +7,7 @@ use crate::routes::health::Checks;
 use crate::state::AppState;
 use crate::webhooks::deliver::Sender;
 use crate::webhooks::listen;
+use crate::webhooks::record::Recorder;
 use crate::webhooks::relay::Relay;
 use anyhow::Context;
 use std::future::IntoFuture;
@@ -54,6 +55,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let wake = Arc::new(Notify::new());
     let relay = Relay {
         database: state.database.clone(),
+        recorder: Recorder::start(state.database.clone()),
         sender: Sender::new(&config.webhooks)?,
         poll_interval: config.webhooks.poll_interval,
         wake: Arc::clone(&wake),

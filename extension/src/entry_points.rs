@@ -12,7 +12,7 @@ use crate::lifecycle::{
     restore, rollback, rotate,
 };
 use crate::maintenance::{installation, run};
-use crate::outbox::{claim, endpoints};
+use crate::outbox::{claim, deliveries, endpoints, finish, redeliver, retention};
 use pgrx::pg_sys;
 
 /// Defines C functions of Postgres's version-1 calling convention ("C-Language Functions" in the
@@ -68,8 +68,17 @@ entry_points! {
     pgs_project_policy / pg_finfo_pgs_project_policy => policy::project_policy,
     pgs_set_rotation / pg_finfo_pgs_set_rotation => generator::set_rotation,
     pgs_create_endpoint / pg_finfo_pgs_create_endpoint => endpoints::create_endpoint,
+    pgs_list_endpoints / pg_finfo_pgs_list_endpoints => endpoints::list_endpoints,
+    pgs_get_endpoint / pg_finfo_pgs_get_endpoint => endpoints::get_endpoint,
+    pgs_update_endpoint / pg_finfo_pgs_update_endpoint => endpoints::update_endpoint,
+    pgs_delete_endpoint / pg_finfo_pgs_delete_endpoint => endpoints::delete_endpoint,
+    pgs_rotate_endpoint_secret / pg_finfo_pgs_rotate_endpoint_secret => endpoints::rotate_endpoint_secret,
+    pgs_ping_endpoint / pg_finfo_pgs_ping_endpoint => endpoints::ping_endpoint,
+    pgs_list_deliveries / pg_finfo_pgs_list_deliveries => deliveries::list_deliveries,
+    pgs_redeliver / pg_finfo_pgs_redeliver => redeliver::redeliver,
+    pgs_sweep_deliveries / pg_finfo_pgs_sweep_deliveries => retention::sweep_deliveries,
     pgs_claim_deliveries / pg_finfo_pgs_claim_deliveries => claim::claim_deliveries,
-    pgs_finish_delivery / pg_finfo_pgs_finish_delivery => claim::finish_delivery,
+    pgs_finish_delivery / pg_finfo_pgs_finish_delivery => finish::finish_delivery,
     pgs_grant_project / pg_finfo_pgs_grant_project => grants::grant_project,
     pgs_revoke_project / pg_finfo_pgs_revoke_project => grants::revoke_project,
     pgs_project_grants / pg_finfo_pgs_project_grants => grants::project_grants,

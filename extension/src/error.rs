@@ -126,6 +126,11 @@ impl Error {
             .with_hint("secret_versions() lists those that there are.")
     }
 
+    /// PT404: the endpoint is not there, or not for this caller.
+    pub(crate) fn no_such_endpoint() -> Self {
+        Self::new(Status::NotFound, "no such endpoint")
+    }
+
     /// PT404 for what is not a secret.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(Status::NotFound, message)
@@ -160,6 +165,12 @@ impl Error {
         .with_hint(
             "Look who owns it and what is in it (\\dn+ control_plane), rename or drop it, then run CREATE EXTENSION pg_secrets again.",
         )
+    }
+
+    /// PT409: nothing is sent to an endpoint that is disabled.
+    pub(crate) fn endpoint_disabled() -> Self {
+        Self::new(Status::Conflict, "the endpoint is disabled")
+            .with_hint("Enable it first: update_endpoint(id, enabled => true).")
     }
 
     /// PT410: the version was destroyed.

@@ -100,6 +100,7 @@ pub(crate) fn register() {
         GucContext::Postmaster,
         GucFlags::default(),
     );
+    crate::outbox::settings::register();
     reserve_prefix();
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// A call of every function for a secret `{id}` of project `{p}`, and what it answers somebody who
 /// has no grant. Who may not see a secret is told that there is none.
-const CALLS: [(&str, &str); 52] = [
+const CALLS: [(&str, &str); 61] = [
     ("create_secret('{p}', 'other', 'a value')", "PT403"),
     ("get_secret('{id}')", "PT404"),
     ("get_secret_by_name('{p}', 'name')", "PT404"),
@@ -35,6 +35,15 @@ const CALLS: [(&str, &str); 52] = [
     ("project_policy('{p}')", "PT403"),
     ("set_rotation('{id}')", "PT404"),
     ("create_endpoint('{p}', 'http://127.0.0.1/')", "PT403"),
+    ("list_endpoints('{p}')", "PT403"),
+    ("get_endpoint('{e}')", "PT404"),
+    ("update_endpoint('{e}', enabled => false)", "PT404"),
+    ("rotate_endpoint_secret('{e}')", "PT404"),
+    ("ping_endpoint('{e}')", "PT404"),
+    ("list_deliveries('{e}')", "PT404"),
+    ("redeliver('{e}', since => '2020-01-01')", "PT404"),
+    ("delete_endpoint('{e}')", "PT404"),
+    ("sweep_deliveries()", "PT403"),
     ("claim_deliveries()", "PT403"),
     ("finish_delivery('{id}', 1, 200)", "PT403"),
     ("grant_project('somebody', 'read', '{p}')", "PT403"),
@@ -65,9 +74,12 @@ const CALLS: [(&str, &str); 52] = [
 pub(crate) struct Secret {
     pub(crate) project: String,
     pub(crate) id: Uuid,
+    /// An endpoint of the project.
+    pub(crate) endpoint: Uuid,
 }
 
-/// A secret of one version, in a project of its own, with the consumer `service`.
+/// A secret of one version, in a project of its own, with the consumer `service` and an endpoint that
+/// nothing is sent to.
 pub(crate) async fn secret(sql: &Session) -> Proof<Secret> {
     let project = project("access");
     let id = sql
@@ -81,7 +93,17 @@ pub(crate) async fn secret(sql: &Session) -> Proof<Secret> {
         &[&id],
     )
     .await?;
-    Ok(Secret { project, id })
+    let endpoint = sql
+        .one(
+            "SELECT id FROM control_plane.create_endpoint($1, 'http://192.0.2.1/', event_types => '{secret.expiring}')",
+            &[&project],
+        )
+        .await?;
+    Ok(Secret {
+        project,
+        id,
+        endpoint,
+    })
 }
 
 /// A login of a fresh name.
@@ -94,7 +116,8 @@ pub(crate) async fn login(sql: &Session) -> Proof<String> {
 async fn call(sql: &Session, call: &str, secret: &Secret) -> Result<(), SqlError> {
     let call = call
         .replace("{p}", &secret.project)
-        .replace("{id}", &secret.id.to_string());
+        .replace("{id}", &secret.id.to_string())
+        .replace("{e}", &secret.endpoint.to_string());
     sql.run(&format!("SELECT control_plane.{call}")).await
 }
 
@@ -175,6 +198,7 @@ async fn a_secret_that_one_may_not_see_answers_as_one_that_is_not_there() -> Pro
     let absent = Secret {
         project: project("absent"),
         id: Uuid::new_v4(),
+        endpoint: Uuid::new_v4(),
     };
     let name = login(&admin).await?;
     admin
@@ -249,6 +273,14 @@ async fn each_permission_allows_its_own_and_nothing_else() -> Proof {
                 "project_policy('{p}')",
                 "set_rotation('{id}')",
                 "create_endpoint('{p}', 'http://127.0.0.1/')",
+                "list_endpoints('{p}')",
+                "get_endpoint('{e}')",
+                "update_endpoint('{e}', enabled => false)",
+                "rotate_endpoint_secret('{e}')",
+                "ping_endpoint('{e}')",
+                "list_deliveries('{e}')",
+                "redeliver('{e}', since => '2020-01-01')",
+                "delete_endpoint('{e}')",
                 "grant_project('somebody', 'read', '{p}')",
                 "revoke_project('somebody', 'read', '{p}')",
                 "project_grants('{p}')",
@@ -333,7 +365,8 @@ async fn a_trusted_login_has_no_rights_before_it_authenticates() -> Proof {
         }
         assert_refused(call(&trusted, text, &secret).await, "PT401", text);
         // What is not there must not be told apart by somebody who is nobody.
-        let missing = text.replace("{id}", "00000000-0000-7000-8000-000000000000");
+        let nowhere = "00000000-0000-7000-8000-000000000000";
+        let missing = text.replace("{id}", nowhere).replace("{e}", nowhere);
         assert_refused(call(&trusted, &missing, &secret).await, "PT401", &missing);
     }
     let refused = call(&trusted, "authenticate('pgs_x')", &secret).await;

@@ -42,7 +42,8 @@ async fn messages(cluster: &Cluster) -> Proof<Vec<Vec<u8>>> {
     Ok(messages)
 }
 
-fn python() -> PathBuf {
+/// The Python that has the published libraries of others.
+pub(crate) fn python() -> PathBuf {
     std::env::var_os("PG_SECRETS_TEST_PYTHON").map_or_else(
         || repository().join("target/test-venv/bin/python"),
         PathBuf::from,

@@ -107,6 +107,15 @@ impl Api {
             .await
     }
 
+    /// PATCH.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub async fn patch(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
+        self.call(Method::PATCH, path, Some(body.to_string()), &[])
+            .await
+    }
+
     /// PUT without a body.
     ///
     /// # Errors

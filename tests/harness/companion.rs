@@ -20,6 +20,7 @@ pub struct Companion {
     log: PathBuf,
     pid_file: PathBuf,
     poll_interval: &'static str,
+    name: String,
     log_filter: Option<&'static str>,
 }
 
@@ -38,13 +39,42 @@ impl Companion {
         poll_interval: &'static str,
         log_filter: Option<&'static str>,
     ) -> Self {
+        let url = database_url(cluster);
+        Self::start_at(cluster, poll_interval, url, PROCESS, log_filter)
+    }
+
+    /// Starts another one beside the first.
+    #[must_use]
+    pub fn start_another(cluster: &Cluster, poll_interval: &'static str, number: u32) -> Self {
+        let name = format!("{PROCESS}-{number}");
+        Self::start_at(cluster, poll_interval, database_url(cluster), &name, None)
+    }
+
+    /// Starts one that reaches the database through a proxy on this port of loopback.
+    #[must_use]
+    pub fn start_through(cluster: &Cluster, poll_interval: &'static str, port: u16) -> Self {
+        let url = format!(
+            "postgresql://{}@127.0.0.1:{port}/postgres",
+            crate::COMPANION_LOGIN
+        );
+        Self::start_at(cluster, poll_interval, url, PROCESS, None)
+    }
+
+    fn start_at(
+        cluster: &Cluster,
+        poll_interval: &'static str,
+        database_url: String,
+        name: &str,
+        log_filter: Option<&'static str>,
+    ) -> Self {
         let mut companion = Self {
             process: None,
             port: free_port(),
-            database_url: database_url(cluster),
-            log: cluster.home().join("companion.log"),
+            database_url,
+            log: cluster.home().join(&format!("{name}.log")),
             pid_file: PathBuf::new(),
             poll_interval,
+            name: name.to_owned(),
             log_filter,
         };
         companion.resume(cluster.home());
@@ -69,6 +99,11 @@ impl Companion {
             .env("PG_SECRETS_LISTEN", format!("127.0.0.1:{}", self.port))
             .env("PG_SECRETS_WEBHOOK_ALLOW", "127.0.0.0/8,::1/128")
             .env("PG_SECRETS_POLL_INTERVAL", self.poll_interval)
+            // Webhooks must not go through these.
+            .env("HTTP_PROXY", "http://127.0.0.1:9")
+            .env("HTTPS_PROXY", "http://127.0.0.1:9")
+            .env("ALL_PROXY", "http://127.0.0.1:9")
+            .env_remove("NO_PROXY")
             .env_remove("RUST_LOG")
             .env_remove("PGPASSWORD")
             .stdin(Stdio::null())
@@ -78,7 +113,7 @@ impl Companion {
             command.env("RUST_LOG", filter);
         }
         let mut process = command.spawn().expect("the companion is built: make build");
-        self.pid_file = home.adopt(PROCESS, process.id());
+        self.pid_file = home.adopt(&self.name, process.id());
         let deadline = Instant::now() + SOON;
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             let over = matches!(process.try_wait(), Ok(Some(_))) || Instant::now() > deadline;

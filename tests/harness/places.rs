@@ -32,7 +32,7 @@ pub(crate) fn unredacted_library() -> PathBuf {
     built().join("unredacted/pg_secrets.so")
 }
 
-/// A program of the Postgres server that pgrx.toml names.
+/// A program of the Postgres server that pgrx.toml names, or `PG_SECRETS_TEST_PG_CONFIG` in its place.
 ///
 /// # Panics
 /// Where pgrx.toml names none.
@@ -42,6 +42,10 @@ pub fn postgres_binary(name: &str) -> PathBuf {
 }
 
 fn postgres_binaries() -> PathBuf {
+    if let Some(pg_config) = std::env::var_os("PG_SECRETS_TEST_PG_CONFIG") {
+        let pg_config = PathBuf::from(pg_config);
+        return pg_config.parent().expect("pg_config is in a folder").into();
+    }
     let settings =
         std::fs::read_to_string(repository().join("pgrx.toml")).expect("pgrx.toml can be read");
     let pg_config = settings

@@ -2,9 +2,12 @@
 
 use crate::SOON;
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -21,6 +24,34 @@ pub struct Received {
     pub at: Instant,
     /// The path it was sent to.
     pub path: String,
+    /// How it was answered, or is going to be.
+    pub answered: u16,
+}
+
+/// What a sink answers.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// How long the answer takes.
+    pub after: Duration,
+    /// Headers of the answer.
+    pub headers: Vec<(&'static str, String)>,
+    /// Its body.
+    pub body: String,
+}
+
+impl Reply {
+    /// This status at once, and nothing else.
+    #[must_use]
+    pub fn status(status: u16) -> Self {
+        Self {
+            status,
+            after: Duration::ZERO,
+            headers: Vec::new(),
+            body: String::new(),
+        }
+    }
 }
 
 impl Received {
@@ -45,7 +76,9 @@ impl Received {
 #[derive(Debug)]
 struct Shelf {
     received: Mutex<Vec<Received>>,
-    answer: Mutex<(StatusCode, Duration)>,
+    answer: Mutex<Reply>,
+    answers: Mutex<HashMap<String, Reply>>,
+    fail_one_in: AtomicUsize,
     arrived: Notify,
 }
 
@@ -65,7 +98,9 @@ impl Sink {
     pub async fn start() -> Self {
         let shelf = Arc::new(Shelf {
             received: Mutex::default(),
-            answer: Mutex::new((StatusCode::NO_CONTENT, Duration::ZERO)),
+            answer: Mutex::new(Reply::status(204)),
+            answers: Mutex::default(),
+            fail_one_in: AtomicUsize::new(0),
             arrived: Notify::new(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -91,12 +126,27 @@ impl Sink {
     }
 
     /// From now on answers with this status, after this time.
-    ///
-    /// # Panics
-    /// Where the status is none.
     pub fn answer(&self, status: u16, after: Duration) {
-        let status = StatusCode::from_u16(status).expect("an HTTP status");
-        *lock(&self.shelf.answer) = (status, after);
+        *lock(&self.shelf.answer) = Reply {
+            after,
+            ..Reply::status(status)
+        };
+    }
+
+    /// From now on answers so at this path.
+    pub fn answer_at(&self, path: &str, reply: Reply) {
+        lock(&self.shelf.answers).insert(path.to_owned(), reply);
+    }
+
+    /// From now on answers one request of so many with 500, in place of what it would have answered.
+    pub fn fail_one_in(&self, count: usize) {
+        self.shelf.fail_one_in.store(count, Ordering::Relaxed);
+    }
+
+    /// How many requests have arrived so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        lock(&self.shelf.received).len()
     }
 
     /// What has arrived so far.
@@ -141,17 +191,33 @@ async fn receive(
     uri: axum::http::Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> StatusCode {
-    lock(&shelf.received).push(Received {
-        headers,
-        body: body.to_vec(),
-        at: Instant::now(),
-        path: uri.path().to_owned(),
-    });
+) -> Response {
+    let path = uri.path().to_owned();
+    let at_path = lock(&shelf.answers).get(&path).cloned();
+    let mut reply = at_path.unwrap_or_else(|| lock(&shelf.answer).clone());
+    {
+        let mut received = lock(&shelf.received);
+        let one_in = shelf.fail_one_in.load(Ordering::Relaxed);
+        if one_in > 0 && received.len() % one_in == 0 {
+            reply = Reply::status(500);
+        }
+        received.push(Received {
+            headers,
+            body: body.to_vec(),
+            at: Instant::now(),
+            path,
+            answered: reply.status,
+        });
+    }
     shelf.arrived.notify_waiters();
-    let (status, after) = *lock(&shelf.answer);
-    tokio::time::sleep(after).await;
-    status
+    tokio::time::sleep(reply.after).await;
+    let mut response = Response::builder().status(reply.status);
+    for (name, value) in reply.headers {
+        response = response.header(name, value);
+    }
+    response
+        .body(Body::from(reply.body))
+        .expect("a valid answer")
 }
 
 fn lock<T>(shelf: &Mutex<T>) -> MutexGuard<'_, T> {

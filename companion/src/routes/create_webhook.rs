@@ -3,19 +3,17 @@
 
 use crate::answer;
 use crate::auth::Caller;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::extract::{JsonBody, JsonForm, NoParameters, QueryOf};
-use crate::secret_text::{Revealed, SecretText};
+use crate::secret_text::SecretText;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use tokio_postgres::Row;
-use uuid::Uuid;
+use serde::Deserialize;
 
 pub(super) const STATEMENT: &str = "
 SELECT v.*
@@ -37,38 +35,6 @@ pub(crate) struct NewEndpoint {
 
 impl JsonForm for NewEndpoint {
     const FORM: &'static str = r#"{"project_id": text, "url": text, "service": text or absent, "event_types": [text, …] or absent}"#;
-}
-
-/// `control_plane.endpoint`. The URL is treated as a secret too: it may carry a token.
-#[derive(Debug, Serialize)]
-struct Endpoint {
-    id: Uuid,
-    project_id: String,
-    service: Option<String>,
-    #[serde(serialize_with = "Revealed::serialize_field")]
-    url: SecretText,
-    event_types: Option<Vec<String>>,
-    enabled: bool,
-    created_by: String,
-    created_at: Timestamp,
-    #[serde(serialize_with = "Revealed::serialize_field")]
-    secret: SecretText,
-}
-
-impl Endpoint {
-    fn from_row(row: &Row) -> Result<Self, tokio_postgres::Error> {
-        Ok(Self {
-            id: row.try_get("id")?,
-            project_id: row.try_get("project_id")?,
-            service: row.try_get("service")?,
-            url: row.try_get("url")?,
-            event_types: row.try_get("event_types")?,
-            enabled: row.try_get("enabled")?,
-            created_by: row.try_get("created_by")?,
-            created_at: row.try_get("created_at")?,
-            secret: row.try_get("secret")?,
-        })
-    }
 }
 
 /// 201 with the endpoint and its signing secret.

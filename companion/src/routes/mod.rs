@@ -10,23 +10,31 @@ pub(crate) mod consumers;
 pub(crate) mod create;
 pub(crate) mod create_webhook;
 pub(crate) mod delete;
+pub(crate) mod delete_webhook;
+pub(crate) mod deliveries;
 pub(crate) mod dry_run;
 pub(crate) mod end_grace;
 pub(crate) mod extend_grace;
 pub(crate) mod get;
 pub(crate) mod get_by_name;
 pub(crate) mod get_policy;
+pub(crate) mod get_webhook;
 pub(crate) mod health;
 pub(crate) mod list;
+pub(crate) mod list_webhooks;
+pub(crate) mod ping_webhook;
 pub(crate) mod purge;
 pub(crate) mod read;
+pub(crate) mod redeliver;
 pub(crate) mod register_consumer;
 pub(crate) mod restore;
 pub(crate) mod rollback;
 pub(crate) mod rotate;
+pub(crate) mod rotate_webhook_secret;
 pub(crate) mod set_policy;
 pub(crate) mod set_rotation;
 pub(crate) mod unregister_consumer;
+pub(crate) mod update_webhook;
 pub(crate) mod version;
 pub(crate) mod versions;
 
@@ -37,28 +45,35 @@ mod tests {
     #[test]
     fn every_statement_authenticates_before_it_calls() {
         for statement in [
-            audit::RECORDS,
             audit::DENIED,
             consumers::STATEMENT,
             create::STATEMENT,
             create_webhook::STATEMENT,
             delete::STATEMENT,
             dry_run::STATEMENT,
+            delete_webhook::STATEMENT,
+            deliveries::STATEMENT,
             end_grace::STATEMENT,
             extend_grace::STATEMENT,
             get::STATEMENT,
             get_by_name::STATEMENT,
             get_policy::STATEMENT,
+            get_webhook::STATEMENT,
             list::STATEMENT,
+            list_webhooks::STATEMENT,
+            ping_webhook::STATEMENT,
             purge::STATEMENT,
             read::STATEMENT,
+            redeliver::STATEMENT,
             register_consumer::STATEMENT,
             restore::STATEMENT,
             rollback::STATEMENT,
             rotate::STATEMENT,
+            rotate_webhook_secret::STATEMENT,
             set_policy::STATEMENT,
             set_rotation::STATEMENT,
             unregister_consumer::STATEMENT,
+            update_webhook::STATEMENT,
             version::STATEMENT,
             versions::STATEMENT,
         ] {

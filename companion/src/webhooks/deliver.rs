@@ -6,16 +6,23 @@ use crate::error::Error;
 use crate::secret_text::SecretText;
 use crate::webhooks::destination::{self, AllowList, AllowedAddresses, Refused};
 use anyhow::Context;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
 use url::Url;
 use uuid::Uuid;
 
-/// How many bytes of an answer are read, so that the connection can be used again. Nothing is done
-/// with them.
+/// How many bytes of an answer are read, so that the connection can be used again.
 const ANSWER_READ: usize = 16 * 1024;
+
+/// How many of them are handed on. The database keeps half of that, once it is masked.
+const ANSWER_TOLD: usize = 2 * 1024;
+
+/// How long an answer's body may take once its status is there, which is what counts.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// A row of `control_plane.claim_deliveries`: what to send.
 #[derive(Debug)]
@@ -49,37 +56,73 @@ impl Delivery {
 }
 
 /// How a try ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The receiver answered with this HTTP status.
-    Answered(u16),
+    /// The receiver answered.
+    Answered(Answer),
     /// There was no answer, for this reason. Never a word of the receiver's.
     Failed(&'static str),
     /// Nothing may be sent there.
     Refused(Refused),
 }
 
-impl Outcome {
-    /// Whether the receiver took it: any status from 200 to 299.
-    pub(crate) fn is_delivered(self) -> bool {
-        matches!(self, Self::Answered(200..=299))
-    }
+/// What a receiver answered.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// For how many seconds it wants nothing more.
+    pub(crate) retry_after: Option<i32>,
+    /// The beginning of its body, for the database alone: it may hold anything.
+    pub(crate) beginning: Option<String>,
+}
 
-    /// The HTTP status, as `finish_delivery` takes it.
-    pub(crate) fn status(self) -> Option<i32> {
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Answer")
+            .field("status", &self.status)
+            .field("retry_after", &self.retry_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Outcome {
+    fn answer(&self) -> Option<&Answer> {
         match self {
-            Self::Answered(status) => Some(status.into()),
+            Self::Answered(answer) => Some(answer),
             Self::Failed(_) | Self::Refused(_) => None,
         }
     }
 
+    /// Whether the receiver took it: any status from 200 to 299.
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.answer()
+            .is_some_and(|answer| (200..=299).contains(&answer.status))
+    }
+
+    /// The HTTP status, as `finish_delivery` takes it.
+    pub(crate) fn status(&self) -> Option<i32> {
+        self.answer().map(|answer| answer.status.into())
+    }
+
     /// The error, as `finish_delivery` takes it.
-    pub(crate) fn error(self) -> Option<String> {
+    pub(crate) fn error(&self) -> Option<String> {
         match self {
             Self::Answered(_) => None,
-            Self::Failed(kind) => Some(kind.to_owned()),
+            Self::Failed(kind) => Some((*kind).to_owned()),
             Self::Refused(refused) => Some(refused.to_string()),
         }
+    }
+
+    /// The wait that the receiver asked for, in seconds.
+    pub(crate) fn retry_after(&self) -> Option<i32> {
+        self.answer().and_then(|answer| answer.retry_after)
+    }
+
+    /// The beginning of the answer's body.
+    pub(crate) fn beginning(&self) -> Option<&str> {
+        self.answer()?.beginning.as_deref()
     }
 }
 
@@ -93,6 +136,13 @@ impl Sender {
     /// # Errors
     /// Where the machine's TLS library does not start.
     pub(crate) fn new(config: &WebhookConfig) -> anyhow::Result<Self> {
+        Self::with_resolver(config, AllowedAddresses::new(config.allow.clone()))
+    }
+
+    pub(super) fn with_resolver(
+        config: &WebhookConfig,
+        resolver: AllowedAddresses,
+    ) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("pg-secrets/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
@@ -100,7 +150,7 @@ impl Sender {
             .referer(false)
             .timeout(config.timeout)
             .connect_timeout(config.timeout)
-            .dns_resolver(Arc::new(AllowedAddresses(config.allow.clone())))
+            .dns_resolver(Arc::new(resolver))
             .build()
             .context("the HTTP client does not start")?;
         Ok(Self {
@@ -109,8 +159,16 @@ impl Sender {
         })
     }
 
-    /// Sends one webhook and waits for the answer's status, at most for the configured time.
-    pub(crate) async fn send(&self, delivery: &Delivery) -> Outcome {
+    /// Sends one webhook and waits for the answer's status, at most for the configured time. Answers
+    /// how that ended, and after how many milliseconds.
+    pub(crate) async fn send(&self, delivery: &Delivery) -> (Outcome, i32) {
+        let begun = Instant::now();
+        let outcome = self.attempt(delivery).await;
+        let duration = i32::try_from(begun.elapsed().as_millis()).unwrap_or(i32::MAX);
+        (outcome, duration)
+    }
+
+    async fn attempt(&self, delivery: &Delivery) -> Outcome {
         let Ok(url) = delivery.url.expose().parse::<Url>() else {
             return Outcome::Failed("invalid URL");
         };
@@ -128,24 +186,57 @@ impl Sender {
             .send()
             .await;
         match sent {
-            Ok(answer) => {
-                let status = answer.status().as_u16();
-                drain(answer).await;
-                Outcome::Answered(status)
-            }
+            Ok(response) => Outcome::Answered(Answer {
+                status: response.status().as_u16(),
+                retry_after: retry_after(response.headers()),
+                beginning: beginning(response).await,
+            }),
             Err(error) => failure(&error),
         }
     }
 }
 
-async fn drain(mut answer: reqwest::Response) {
-    let mut left = ANSWER_READ;
-    while let Ok(Some(part)) = answer.chunk().await {
-        match left.checked_sub(part.len()) {
-            Some(rest) => left = rest,
-            None => break,
-        }
+/// The seconds of Retry-After (RFC 9110, section 10.2.3). A date counts from the answer's own date, so
+/// that neither clock matters.
+fn retry_after(headers: &HeaderMap) -> Option<i32> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let after = text(RETRY_AFTER)?.trim();
+    if let Ok(seconds) = after.parse::<u32>() {
+        return Some(i32::try_from(seconds).unwrap_or(i32::MAX));
     }
+    let date = |text: &str| jiff::fmt::rfc2822::parse(text).ok();
+    let wait = date(after)?.timestamp().as_second() - date(text(DATE)?)?.timestamp().as_second();
+    i32::try_from(wait.max(0)).ok()
+}
+
+/// Reads the body to its end, or to its limit, and gives what it begins with; nothing of a body that is
+/// encoded, which could be far longer than it is.
+async fn beginning(mut response: reqwest::Response) -> Option<String> {
+    let encoded = response.headers().contains_key(CONTENT_ENCODING);
+    let mut kept: Vec<u8> = Vec::new();
+    let mut cut = false;
+    let mut left = ANSWER_READ;
+    // What does not come in time is not waited for; the status is there.
+    let _ = timeout(ANSWER_TIME, async {
+        while let Ok(Some(part)) = response.chunk().await {
+            let room = ANSWER_TOLD.saturating_sub(kept.len());
+            kept.extend_from_slice(&part[..part.len().min(room)]);
+            cut |= part.len() > room;
+            match left.checked_sub(part.len()) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    })
+    .await;
+    // Postgres has no text with a zero byte.
+    let mut text = String::from_utf8_lossy(&kept).replace('\0', "");
+    if cut {
+        // The beginning of a key might not look like one, and would not be masked.
+        let end = text.trim_end_matches(|c: char| !c.is_whitespace()).len();
+        text.truncate(end);
+    }
+    Some(text).filter(|text| !text.is_empty() && !encoded)
 }
 
 fn failure(error: &reqwest::Error) -> Outcome {
@@ -176,58 +267,4 @@ fn refusal(error: &reqwest::Error) -> Option<Refused> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    fn delivery(url: &str) -> Delivery {
-        Delivery {
-            id: Uuid::nil(),
-            attempt: 1,
-            url: SecretText::new(url.to_owned()),
-            webhook_id: "id".to_owned(),
-            webhook_timestamp: 1,
-            webhook_signature: "v1,".to_owned(),
-            body: "{}".to_owned(),
-        }
-    }
-
-    fn sender(allow: AllowList) -> Sender {
-        Sender::new(&WebhookConfig {
-            allow,
-            timeout: Duration::from_secs(5),
-            poll_interval: Duration::from_secs(1),
-        })
-        .unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_name_that_resolves_to_a_refused_address_is_not_connected_to() {
-        let outcome = sender(AllowList::global())
-            .send(&delivery("https://localhost/"))
-            .await;
-        assert_eq!(outcome, Outcome::Refused(Refused::Address));
-        assert_eq!(outcome.status(), None);
-        assert_eq!(
-            outcome.error().as_deref(),
-            Some("refused destination: the address is not allowed")
-        );
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_sent_fails_with_a_short_kind() {
-        let sender = sender("127.0.0.0/8".parse().unwrap());
-        for (url, kind) in [
-            ("no url", "invalid URL"),
-            ("https://999.1.1.1/", "invalid URL"),
-        ] {
-            assert_eq!(sender.send(&delivery(url)).await, Outcome::Failed(kind));
-        }
-    }
-
-    #[test]
-    fn a_delivery_shows_no_url_in_debug() {
-        let shown = format!("{:?}", delivery("https://hooks.example/hunter2"));
-        assert!(!shown.contains("hunter2"));
-    }
-}
+pub(super) mod tests;

@@ -1,16 +1,25 @@
 //! Wakes the relay when the database says that there is something new. The notification carries
-//! nothing and may be lost: the table is the truth, and the relay looks there by itself as well.
+//! nothing and may be lost: the table is the truth, and the relay looks there by itself as well. A
+//! connection that swallows everything looks like one on which nothing happens, so it is asked for a
+//! sign of life.
 
 use crate::database_url::DatabaseTarget;
 use futures_util::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::AsyncMessage;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often the connection is asked for a sign of life, and how long that may take.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+
+/// How long a new connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// Listens for as long as it is polled; a connection that breaks is made anew.
 pub(crate) async fn run(target: DatabaseTarget, wake: Arc<Notify>) {
@@ -31,7 +40,8 @@ pub(crate) async fn run(target: DatabaseTarget, wake: Arc<Notify>) {
 
 /// Listens on one connection until it breaks; whether it came as far as listening.
 async fn listen(target: &DatabaseTarget, wake: &Notify) -> bool {
-    let Ok((client, mut connection)) = target.settings.connect(target.tls.clone()).await else {
+    let connecting = target.settings.connect(target.tls.clone());
+    let Ok(Ok((client, mut connection))) = timeout(CONNECT, connecting).await else {
         return false;
     };
     let messages = async {
@@ -45,12 +55,26 @@ async fn listen(target: &DatabaseTarget, wake: &Notify) -> bool {
     tokio::pin!(messages);
     tokio::select! {
         () = &mut messages => return false,
-        subscribed = client.batch_execute("LISTEN pg_secrets") => if subscribed.is_err() {
-            return false;
-        },
+        subscribed = timeout(CONNECT, client.batch_execute("LISTEN pg_secrets")) => {
+            if !matches!(subscribed, Ok(Ok(()))) {
+                return false;
+            }
+        }
     }
     // What was told while nobody listened.
     wake.notify_one();
-    messages.await;
+    let signs = async {
+        loop {
+            sleep(ASK_EVERY).await;
+            let asked = timeout(SIGN_OF_LIFE, client.batch_execute("")).await;
+            if !matches!(asked, Ok(Ok(()))) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = &mut messages => {}
+        () = signs => tracing::debug!("the listening connection gives no sign of life"),
+    }
     true
 }

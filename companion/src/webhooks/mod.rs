@@ -4,4 +4,5 @@
 pub(crate) mod deliver;
 pub(crate) mod destination;
 pub(crate) mod listen;
+pub(crate) mod record;
 pub(crate) mod relay;

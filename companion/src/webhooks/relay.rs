@@ -5,7 +5,8 @@
 
 use crate::db::Database;
 use crate::error::Error;
-use crate::webhooks::deliver::{Delivery, Outcome, Sender};
+use crate::webhooks::deliver::{Delivery, Sender};
+use crate::webhooks::record::{End, Recorder};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -16,27 +17,26 @@ const CLAIM: &str = "
 SELECT delivery_id, attempt, url, webhook_id, webhook_timestamp, webhook_signature, body
 FROM control_plane.claim_deliveries($1, $2::text::interval)";
 
-const FINISH: &str = "SELECT control_plane.finish_delivery($1, $2, $3, $4)";
-
 /// How many webhooks are under way at once. No more are claimed than can be sent at once, so that
-/// no lease runs while its delivery waits.
-const AT_ONCE: usize = 32;
+/// no lease runs while its delivery waits. Well above what the database lets go to one endpoint: many
+/// have to hang before others notice.
+const AT_ONCE: usize = 256;
+
+/// How many are claimed together: the first of a large claim would wait for the signing of the last.
+const BATCH: usize = 64;
+
+/// How long ends of deliveries are gathered before it is looked again for what they made room for.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// How long a claim holds; longer than any try and the retries of its `finish_delivery` take.
 const LEASE: &str = "1 minute";
-
-/// The pauses between the tries to store an outcome.
-const FINISH_PAUSES: [Duration; 4] = [
-    Duration::from_millis(100),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-];
 
 /// The relay's parts.
 pub(crate) struct Relay {
     /// Where deliveries are claimed.
     pub(crate) database: Database,
+    /// Where it is told how they ended.
+    pub(crate) recorder: Recorder,
     /// What sends them.
     pub(crate) sender: Sender,
     /// How long to wait for a wake-up before looking.
@@ -52,7 +52,7 @@ impl Relay {
         let mut under_way = JoinSet::new();
         let mut failing = false;
         loop {
-            let room = AT_ONCE - under_way.len();
+            let room = BATCH.min(AT_ONCE - under_way.len());
             let claimed = tokio::select! {
                 _ = stop.changed() => break,
                 claimed = relay.claim(room) => claimed,
@@ -77,7 +77,7 @@ impl Relay {
                     false
                 }
             };
-            if relay.wait(&mut under_way, full, &mut stop).await {
+            if relay.wait(&mut under_way, full, failing, &mut stop).await {
                 break;
             }
         }
@@ -85,11 +85,13 @@ impl Relay {
     }
 
     /// Waits until it makes sense to claim: after a full batch as soon as there is room, otherwise
-    /// until woken or for the poll interval. Answers whether to stop.
+    /// until woken, until a delivery ends (which may let another go), or for the poll interval.
+    /// Answers whether to stop.
     async fn wait(
         &self,
         under_way: &mut JoinSet<()>,
         full: bool,
+        failing: bool,
         stop: &mut watch::Receiver<bool>,
     ) -> bool {
         let pause = sleep(self.poll_interval);
@@ -102,7 +104,13 @@ impl Relay {
             tokio::select! {
                 _ = stop.changed() => return true,
                 Some(_) = under_way.join_next() => {
+                    if !failing {
+                        sleep(GATHER).await;
+                    }
                     while under_way.try_join_next().is_some() {}
+                    if !failing {
+                        return false;
+                    }
                 }
                 () = self.wake.notified(), if !crowded => return false,
                 () = &mut pause, if !crowded => return false,
@@ -111,7 +119,7 @@ impl Relay {
     }
 
     async fn claim(&self, room: usize) -> Result<Vec<Delivery>, Error> {
-        // At most AT_ONCE.
+        // At most BATCH.
         let room = room as i32;
         let rows = self.database.run(CLAIM, &[&room, &LEASE]).await?;
         rows.iter().map(Delivery::from_row).collect()
@@ -119,7 +127,7 @@ impl Relay {
 
     /// Sends one delivery and stores its outcome.
     async fn carry(self: Arc<Self>, delivery: Delivery) {
-        let outcome = self.sender.send(&delivery).await;
+        let (outcome, duration) = self.sender.send(&delivery).await;
         if outcome.is_delivered() {
             tracing::debug!(delivery = %delivery.id, attempt = delivery.attempt, "webhook delivered");
         } else {
@@ -130,29 +138,19 @@ impl Relay {
                 "webhook not delivered; control_plane.deliveries says when it is tried again"
             );
         }
-        if let Err(error) = self.finish(&delivery, outcome).await {
+        let end = End {
+            delivery: delivery.id,
+            attempt: delivery.attempt,
+            outcome,
+            duration,
+        };
+        if let Err(error) = self.recorder.store(end).await {
             tracing::warn!(
                 delivery = %delivery.id,
                 attempt = delivery.attempt,
                 %error,
                 "the outcome of a webhook could not be stored; it is sent again when its lease is over"
             );
-        }
-    }
-
-    async fn finish(&self, delivery: &Delivery, outcome: Outcome) -> Result<(), Error> {
-        let (status, error) = (outcome.status(), outcome.error());
-        let mut pauses = FINISH_PAUSES.into_iter();
-        loop {
-            let stored = self
-                .database
-                .run(FINISH, &[&delivery.id, &delivery.attempt, &status, &error])
-                .await;
-            match (stored, pauses.next()) {
-                (Ok(_), _) => return Ok(()),
-                (Err(_), Some(pause)) => sleep(pause).await,
-                (Err(error), None) => return Err(error),
-            }
         }
     }
 }

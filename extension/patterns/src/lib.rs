@@ -1,7 +1,9 @@
-//! What pg_secrets masks: which statements may hold a secret, what of a statement is a literal, and
-//! which texts are secrets by their own looks. Shared by the extension and the companion; nothing in
-//! here allocates, so that it can run where a process is about to fail.
+//! What pg_secrets masks: which statements may hold a secret, what of a statement is a literal, which
+//! texts are secrets by their own looks, and what in a receiver's answer may be one. Shared by the
+//! extension and the companion; nothing but `answer` allocates, so that the rest can run where a
+//! process is about to fail.
 
+pub mod answer;
 mod bytes;
 mod disguise;
 mod known;

@@ -12,6 +12,8 @@ const NAMES: &[&[u8]] = &[
     GET,
     b"create_token",
     b"create_endpoint",
+    b"update_endpoint",
+    b"rotate_endpoint_secret",
     b"pgp_encrypt",
     b"pgp_decrypt",
 ];
@@ -50,6 +52,7 @@ fn plainly(text: &[u8]) -> bool {
                 | (b'p', b'g')
                 | (b'a', b'u')
                 | (b'w', b'h')
+                | (b'u', b'p')
         );
         may_begin && (at == 0 || !goes_on(text[at - 1])) && begins_ours(text, at)
     })

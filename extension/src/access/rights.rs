@@ -169,6 +169,16 @@ impl Rights {
         }
     }
 
+    /// Refuses who may not manage the project of an endpoint. Who has nothing to do with the project is
+    /// answered as if there were no such endpoint.
+    pub(crate) fn require_on_endpoint(&self) -> Result<()> {
+        self.require_on_secret(Permission::Manage)
+            .map_err(|error| match self.sees_secrets() {
+                true => error,
+                false => Error::no_such_endpoint(),
+            })
+    }
+
     /// Refuses without `permission`, where no secret is named that could be hidden.
     pub(crate) fn require(&self, permission: Permission) -> Result<()> {
         if self.may(permission) {

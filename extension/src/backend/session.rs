@@ -46,6 +46,8 @@ pub(crate) enum Param<'p> {
     OptionalInterval(Option<i64>),
     /// Microseconds since 2000.
     Timestamp(Option<i64>),
+    Timestamps(&'p [i64]),
+    OptionalBoolean(Option<bool>),
 }
 
 impl Param<'_> {
@@ -62,6 +64,8 @@ impl Param<'_> {
             Param::Boolean(_) => pg_sys::BOOLOID,
             Param::Interval(_) | Param::OptionalInterval(_) => pg_sys::INTERVALOID,
             Param::Timestamp(_) => pg_sys::TIMESTAMPTZOID,
+            Param::Timestamps(_) => pg_sys::TIMESTAMPTZARRAYOID,
+            Param::OptionalBoolean(_) => pg_sys::BOOLOID,
         }
     }
 
@@ -85,6 +89,12 @@ impl Param<'_> {
             Param::Oid(oid) => oid.into_datum(),
             Param::OptionalOid(oid) => oid.into_datum(),
             Param::Timestamp(timestamp) => timestamp.into_datum(),
+            Param::Timestamps(timestamps) => timestamps
+                .iter()
+                .map(|timestamp| pgrx::datum::TimestampWithTimeZone::try_from(*timestamp).ok())
+                .collect::<Vec<_>>()
+                .into_datum(),
+            Param::OptionalBoolean(boolean) => boolean.into_datum(),
             Param::Boolean(boolean) => boolean.into_datum(),
             Param::Interval(microseconds) => Some(interval(microseconds)),
             Param::OptionalInterval(microseconds) => microseconds.map(interval),

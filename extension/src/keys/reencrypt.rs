@@ -49,9 +49,18 @@ static REPLACE_ENDPOINT: Statement = Statement::new(
     c"UPDATE control_plane.endpoints AS e SET secret_encrypted = $2, key_fingerprint = $3 WHERE e.id = (SELECT l.id FROM control_plane.endpoints AS l WHERE l.id = $1 AND l.secret_encrypted = $4 FOR NO KEY UPDATE SKIP LOCKED)",
 );
 
+// Until it signs no more.
+static PREVIOUS: Statement = Statement::new(
+    c"SELECT e.id, e.previous_secret_encrypted FROM control_plane.endpoints AS e WHERE e.previous_key_fingerprint = $1 AND e.previous_until > pg_catalog.clock_timestamp() AND e.id > $2 ORDER BY e.id LIMIT $3",
+);
+
+static REPLACE_PREVIOUS: Statement = Statement::new(
+    c"UPDATE control_plane.endpoints AS e SET previous_secret_encrypted = $2, previous_key_fingerprint = $3 WHERE e.id = (SELECT l.id FROM control_plane.endpoints AS l WHERE l.id = $1 AND l.previous_secret_encrypted = $4 FOR NO KEY UPDATE SKIP LOCKED)",
+);
+
 // Two ranges, which an index serves; "not equal" it does not.
 static LEFT: Statement = Statement::new(
-    c"SELECT (SELECT count(*) FROM control_plane.versions AS v WHERE (v.key_fingerprint < $1 OR v.key_fingerprint > $1) AND v.state <> 'destroyed') + (SELECT count(*) FROM control_plane.endpoints AS e WHERE e.key_fingerprint <> $1)",
+    c"SELECT (SELECT count(*) FROM control_plane.versions AS v WHERE (v.key_fingerprint < $1 OR v.key_fingerprint > $1) AND v.state <> 'destroyed') + (SELECT count(*) FROM control_plane.endpoints AS e WHERE e.key_fingerprint <> $1) + (SELECT count(*) FROM control_plane.endpoints AS e WHERE e.previous_key_fingerprint <> $1 AND e.previous_until > pg_catalog.clock_timestamp())",
 );
 
 /// reencrypt_secrets: brings up to `batch` versions, signing secrets and signed heads of the audit over to
@@ -80,8 +89,15 @@ pub(crate) fn reencrypt_secrets<'s>(
         page: &ENDPOINTS,
         replace: &REPLACE_ENDPOINT,
     };
+    let previous = Table {
+        place: Place::endpoint,
+        page: &PREVIOUS,
+        replace: &REPLACE_PREVIOUS,
+    };
     let moved_versions = move_over(session, &held, &versions, batch)?;
-    let moved_endpoints = move_over(session, &held, &endpoints, batch - moved_versions)?;
+    let current_secrets = move_over(session, &held, &endpoints, batch - moved_versions)?;
+    let left = batch - moved_versions - current_secrets;
+    let moved_endpoints = current_secrets + move_over(session, &held, &previous, left)?;
     let moved = moved_versions + moved_endpoints;
     // To look at all heads takes a while: they have a call of their own, behind the rest.
     let looked = moved < batch;

@@ -21,6 +21,10 @@ static ENDPOINTS: Statement = Statement::new(
     c"SELECT e.id, e.secret_encrypted, e.key_fingerprint FROM control_plane.endpoints AS e WHERE e.id > $1 ORDER BY e.id LIMIT $2",
 );
 
+static PREVIOUS: Statement = Statement::new(
+    c"SELECT e.id, e.previous_secret_encrypted, e.previous_key_fingerprint FROM control_plane.endpoints AS e WHERE e.previous_until > pg_catalog.clock_timestamp() AND e.id > $1 ORDER BY e.id LIMIT $2",
+);
+
 static FAILURE: Statement = Statement::new(c"SELECT $1, $2, $3, $4");
 
 /// Something that cannot be read, or not with the key that its row names.
@@ -42,6 +46,7 @@ pub(crate) fn verify_secrets<'s>(
     let mut checked = 0;
     checked += verify_table(session, &held, Place::version, &VERSIONS, &mut failures)?;
     checked += verify_table(session, &held, Place::endpoint, &ENDPOINTS, &mut failures)?;
+    checked += verify_table(session, &held, Place::endpoint, &PREVIOUS, &mut failures)?;
 
     let mut record = Record::new("secrets.verified");
     record.detail = Some(json!({"checked": checked, "failed": failures.len()}));

@@ -12,6 +12,7 @@ use crate::maintenance::due::{self, Due};
 use crate::maintenance::sweep::{self, Steps, Swept};
 use crate::maintenance::vacuum::Erased;
 use crate::maintenance::{Actor, installation};
+use crate::outbox::retention;
 use crate::workers::{process, wake};
 use pgrx::{PgLogLevel, pg_guard, pg_sys};
 use std::collections::HashMap;
@@ -23,6 +24,9 @@ const GATHER: Duration = Duration::from_millis(50);
 
 /// How soon to come back to what somebody else was changing.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+/// How many batches of old deliveries are removed before anything else is looked at again.
+const MOST_BATCHES: usize = 20;
 
 /// How often to look whether the extension is still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -65,6 +69,8 @@ struct State {
     next: Instant,
     erased: Erased,
     vacuumed: Option<Instant>,
+    /// When what was delivered long ago was removed last.
+    forgot: Option<Instant>,
     /// Whether the log says that this database is not its own.
     said: bool,
     failing: Failing,
@@ -85,6 +91,7 @@ impl State {
             next: Instant::now(),
             erased: Erased::before_start(),
             vacuumed: None,
+            forgot: None,
             said: false,
             failing: Failing::default(),
         }
@@ -124,6 +131,7 @@ impl State {
         };
         self.failing.before = std::mem::take(&mut self.failing.now);
         let swept: Swept = sweep::sweep(&mut self.failing, &actor, now)?;
+        self.forget_deliveries()?;
         let next = self.failing.step(|session| due::next(session, now))?;
         let left = |at: i64| {
             let left = u64::try_from(at.saturating_sub(due::now())).unwrap_or(0);
@@ -134,6 +142,21 @@ impl State {
         // Who reads a version becomes known a moment after the read: one looks again until its end.
         let unheld = swept.unheld.map(|at| (left(at) / 2).max(TRY_AGAIN));
         Ok(until.into_iter().chain(again).chain(unheld).min())
+    }
+
+    /// Removes events, deliveries and tries that are over for long, once a maintenance interval at most.
+    fn forget_deliveries(&mut self) -> std::result::Result<(), Failure> {
+        let recent = |at: Instant| at.elapsed() < gucs::maintenance_interval();
+        if self.forgot.is_some_and(recent) {
+            return Ok(());
+        }
+        self.forgot = Some(Instant::now());
+        for _ in 0..MOST_BATCHES {
+            if !self.failing.step(retention::sweep)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whether this database acts by itself; where not, the log says so, once.

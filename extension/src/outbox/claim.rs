@@ -1,5 +1,10 @@
-//! The relay's two calls: taking due deliveries, signed and ready to send, and telling how the try
-//! ended. Leases and due times go by this server's clock alone.
+//! Taking due deliveries, signed and ready to send. Leases and due times go by this server's clock
+//! alone.
+//!
+//! A claim locks the endpoints that it takes from, and leaves out those that another claim has
+//! locked: so what it finds of an endpoint, nobody changes under it, and neither the limit of what is
+//! under way nor the order of what is of one secret can be broken by a race. From each endpoint in
+//! turn one delivery is taken, so that none takes all the room.
 
 use crate::access::identity::{Caller, RightsOf};
 use crate::access::rights::Rights;
@@ -9,10 +14,12 @@ use crate::backend::session::{Param, Row, Session, Statement};
 use crate::error::{Error, Result};
 use crate::keys::keyring;
 use crate::maintenance::installation;
+use crate::outbox::{finish, settings};
 use crate::{gucs, id};
 use pg_secrets_openpgp::Place;
-use std::time::Duration;
+use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// The most deliveries that one claim takes.
 const LARGEST_BATCH: i32 = 1000;
@@ -23,13 +30,16 @@ const UNIX_TO_2000_SECONDS: i64 = 946_684_800;
 /// The longest lease, in microseconds: for as long nobody else delivers what a dead relay claimed.
 const LONGEST_LEASE: i64 = 10 * 60 * 1_000_000;
 
-/// The longest text that is kept of a try's error, in characters.
-const LONGEST_ERROR: usize = 200;
+/// How many due deliveries of an endpoint are looked at together.
+const EXAMINED: i32 = 32;
+
+/// How often a claim looks on, where all that it looked at has to wait for something before it.
+const ROUNDS: usize = 8;
 
 /// A delivery is the relay's to handle: a trusted login's that acts for itself, or an
 /// administrator's. A trusted login that has authenticated a subject, or has set another role as
 /// PostgREST does, acts for somebody else, who must not take webhooks away.
-fn require_relay(session: &Session, caller: &Caller) -> Result<()> {
+pub(super) fn require_relay(session: &Session, caller: &Caller) -> Result<()> {
     if caller.trusted && caller.rights_of == RightsOf::Nobody && caller.role.is_none() {
         return Ok(());
     }
@@ -37,16 +47,34 @@ fn require_relay(session: &Session, caller: &Caller) -> Result<()> {
     Ok(())
 }
 
-static TAKE: Statement = Statement::new(
-    c"WITH due AS MATERIALIZED (SELECT d.id FROM control_plane.deliveries AS d JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id WHERE d.status = 'pending' AND e.enabled AND d.next_attempt_at <= $2 AND (d.leased_until IS NULL OR d.leased_until <= $2) ORDER BY d.next_attempt_at LIMIT $1 FOR UPDATE OF d SKIP LOCKED) UPDATE control_plane.deliveries AS d SET attempts = d.attempts + 1, leased_until = $2 + $3 FROM due WHERE d.id = due.id RETURNING d.id, d.attempts",
+// From one endpoint of the index to the next, however much waits for each. What is at its limit is left
+// out before the limit of rows: else many that hang would hide one that does not.
+static OPEN: Statement = Statement::new(
+    c"WITH RECURSIVE waiting AS ((SELECT d.endpoint_id FROM control_plane.deliveries AS d WHERE d.status = 'pending' ORDER BY d.endpoint_id LIMIT 1) UNION ALL SELECT (SELECT d.endpoint_id FROM control_plane.deliveries AS d WHERE d.status = 'pending' AND d.endpoint_id > w.endpoint_id ORDER BY d.endpoint_id LIMIT 1) FROM waiting AS w WHERE w.endpoint_id IS NOT NULL), due AS MATERIALIZED (SELECT w.endpoint_id, first.next_attempt_at, under_way.count FROM waiting AS w CROSS JOIN LATERAL (SELECT d.next_attempt_at FROM control_plane.deliveries AS d WHERE d.endpoint_id = w.endpoint_id AND d.status = 'pending' AND d.next_attempt_at <= $1 AND (d.leased_until IS NULL OR d.leased_until <= $1) ORDER BY d.next_attempt_at LIMIT 1) AS first CROSS JOIN LATERAL (SELECT count(*) FROM control_plane.deliveries AS l WHERE l.endpoint_id = w.endpoint_id AND l.status = 'pending' AND l.leased_until IS NOT NULL AND l.leased_until > $1) AS under_way) SELECT e.id, CASE WHEN e.answering AND e.slow_downs = 0 THEN $3 ELSE 1 END FROM due JOIN control_plane.endpoints AS e ON e.id = due.endpoint_id WHERE e.enabled AND (e.not_before IS NULL OR e.not_before <= $1) AND due.count < CASE WHEN e.answering AND e.slow_downs = 0 THEN $3 ELSE 1 END ORDER BY due.next_attempt_at LIMIT $2 FOR NO KEY UPDATE OF e SKIP LOCKED",
 );
 
-static MESSAGE: Statement = Statement::new(
-    c"SELECT e.id, e.secret_encrypted, e.key_fingerprint, o.id, o.body FROM control_plane.deliveries AS d JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id JOIN control_plane.outbox AS o ON o.id = d.event_id WHERE d.id = $1",
+// What has something of its secret before it says until when it waits: until that is tried again, or for
+// a moment if that is under way.
+static EXAMINE: Statement = Statement::new(
+    c"SELECT e.id, under_way.count, d.id, head.id IS NOT NULL, greatest(head.next_attempt_at, $2 + $4), d.next_attempt_at FROM unnest($1) AS e (id) CROSS JOIN LATERAL (SELECT count(*) FROM control_plane.deliveries AS l WHERE l.endpoint_id = e.id AND l.status = 'pending' AND l.leased_until IS NOT NULL AND l.leased_until > $2) AS under_way CROSS JOIN LATERAL (SELECT d.id, d.chain_id, d.event_id, d.next_attempt_at FROM control_plane.deliveries AS d WHERE d.endpoint_id = e.id AND d.status = 'pending' AND d.next_attempt_at <= $2 AND (d.leased_until IS NULL OR d.leased_until <= $2) ORDER BY d.next_attempt_at LIMIT $3) AS d LEFT JOIN LATERAL (SELECT b.id, b.next_attempt_at FROM control_plane.deliveries AS b WHERE b.endpoint_id = e.id AND b.chain_id = d.chain_id AND b.status = 'pending' AND b.event_id < d.event_id ORDER BY b.event_id LIMIT 1) AS head ON true ORDER BY d.next_attempt_at, d.event_id",
+);
+
+// Only what nobody has touched since it was looked at: if what it waited for has ended meanwhile, it was
+// told so by another due time, and would sleep through that.
+static DEFER: Statement = Statement::new(
+    c"UPDATE control_plane.deliveries AS d SET next_attempt_at = due.until FROM (SELECT l.id, b.until FROM unnest($1, $2, $3) AS b (id, until, seen) JOIN control_plane.deliveries AS l ON l.id = b.id WHERE l.status = 'pending' AND l.next_attempt_at = b.seen FOR NO KEY UPDATE OF l SKIP LOCKED) AS due WHERE d.id = due.id",
+);
+
+static TAKE: Statement = Statement::new(
+    c"UPDATE control_plane.deliveries AS d SET attempts = d.attempts + 1, leased_until = $2 + $3 FROM (SELECT l.id FROM control_plane.deliveries AS l WHERE l.id = ANY ($1) AND l.status = 'pending' AND l.next_attempt_at <= $2 AND (l.leased_until IS NULL OR l.leased_until <= $2) FOR NO KEY UPDATE OF l SKIP LOCKED) AS due WHERE d.id = due.id RETURNING d.id",
+);
+
+static MESSAGES: Statement = Statement::new(
+    c"SELECT d.id, d.attempts, e.id, e.secret_encrypted, e.key_fingerprint, CASE WHEN e.previous_until > $2 THEN e.previous_secret_encrypted END, e.previous_key_fingerprint, o.id, o.body FROM control_plane.deliveries AS d JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id JOIN control_plane.outbox AS o ON o.id = d.event_id WHERE d.id = ANY ($1)",
 );
 
 static CLAIMED: Statement = Statement::new(
-    c"SELECT d.id, d.attempts, e.url, $2::text, $3::bigint, $4::text, o.body FROM control_plane.deliveries AS d JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id JOIN control_plane.outbox AS o ON o.id = d.event_id WHERE d.id = $1",
+    c"SELECT d.id, d.attempts, e.url, s.webhook_id, $4::bigint, s.signature, o.body FROM unnest($1, $2, $3) AS s (id, webhook_id, signature) JOIN control_plane.deliveries AS d ON d.id = s.id JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id JOIN control_plane.outbox AS o ON o.id = d.event_id ORDER BY o.id, e.id",
 );
 
 /// claim_deliveries: takes up to `batch` due deliveries for the length of `lease`.
@@ -72,135 +100,225 @@ pub(crate) fn claim_deliveries<'s>(
         return Ok(Answer::Many(Vec::new()));
     }
     keyring::require()?;
-    let now = id::now();
-    let seconds = UNIX_TO_2000_SECONDS + now.div_euclid(1_000_000);
-    let taken = session.run(
-        &TAKE,
-        &[
-            Param::Integer(Some(batch)),
-            Param::Timestamp(Some(now)),
-            Param::Interval(lease.time),
-        ],
-    )?;
-    let mut claimed = Vec::new();
-    for row in taken.iter() {
-        let (Some(delivery), Some(attempt)) = (row.uuid(0), row.integer(1)) else {
-            return Err(Error::internal("a claim without id"));
-        };
-        let params = [Param::Uuid(Some(delivery))];
-        let Some(message) = session.run(&MESSAGE, &params)?.first() else {
-            continue;
-        };
-        match sign(&message, seconds) {
-            Ok((webhook_id, signature)) => {
-                let params = [
-                    Param::Uuid(Some(delivery)),
-                    Param::Text(Some(&webhook_id)),
-                    Param::Bigint(seconds),
-                    Param::Text(Some(&signature)),
-                ];
-                if let Some(row) = session.run(&CLAIMED, &params)?.first() {
-                    claimed.push(Composite { row, secret: None });
-                }
-            }
-            // One endpoint whose key is missing must not keep the others from being told.
-            Err(error) => {
-                end_try(session, delivery, attempt, None, Some(&error.message))?;
-            }
+    let claim = Claim {
+        session,
+        caller,
+        now: id::now(),
+        lease: lease.time,
+    };
+    let mut limits = claim.open(batch)?;
+    let mut room = usize::try_from(batch).unwrap_or(0);
+    let mut taken = Vec::new();
+    for _ in 0..ROUNDS {
+        let (chosen, on) = claim.examine(&limits, room)?;
+        let chosen = claim.take(&chosen)?;
+        room -= chosen.len();
+        taken.extend(chosen);
+        limits.retain(|limit| on.contains(&limit.endpoint));
+        if room == 0 || limits.is_empty() {
+            break;
         }
     }
-    Ok(Answer::Many(claimed))
+    claim.sign(&taken)
 }
 
-/// The message's id and its signature for a try at `seconds`.
-fn sign(message: &Row<'_>, seconds: i64) -> Result<(String, String)> {
-    let missing = || Error::internal("a delivery without its event or endpoint");
-    let endpoint = message.uuid(0).ok_or_else(missing)?;
-    let sealed = message.bytes(1).ok_or_else(missing)?;
-    let fingerprint = message.text(2).ok_or_else(missing)?;
-    let event = message.uuid(3).ok_or_else(missing)?;
-    let body = message.text(4).ok_or_else(missing)?;
-    let secret = keyring::open(
-        Place::endpoint(endpoint),
-        &sealed,
-        sealed.len(),
-        &fingerprint,
-    )?;
-    let secret = std::str::from_utf8(&secret).map_err(|_| missing())?;
-    let webhook_id = format!("evt_{}", event.simple());
-    let signature = pg_secrets_signature::sign(secret, &webhook_id, seconds, body.as_bytes())
-        .ok_or_else(|| Error::internal("a signing secret of another form"))?;
-    Ok((webhook_id, signature))
+/// How many webhooks may be under way to an endpoint.
+struct Limit {
+    endpoint: Uuid,
+    most: usize,
 }
 
-/// finish_delivery: how the try of a claim ended. A status from 200 to 299 is a delivery; anything
-/// else is tried again by pg_secrets.retry_schedule, until that ends. False if the claim is not the
-/// last one any more.
-pub(crate) fn finish_delivery<'s>(
+struct Claim<'s, 'c> {
     session: &'s Session,
-    caller: &Caller,
-    arguments: &Arguments<'_>,
-) -> Result<Answer<'s>> {
-    require_relay(session, caller)?;
-    let delivery = arguments.required_uuid(0, "delivery_id")?;
-    let attempt = arguments.integer(1).ok_or_else(|| Error::null("attempt"))?;
-    let status = arguments.integer(2);
-    let error: Option<String> = arguments.text(3)?.map(|text| {
-        text.chars()
-            .filter(|c| !c.is_control())
-            .take(LONGEST_ERROR)
+    caller: &'c Caller,
+    now: i64,
+    lease: i64,
+}
+
+impl<'s> Claim<'s, '_> {
+    /// Locks the endpoints that have something due and room for it, the longest waiting first.
+    fn open(&self, batch: i32) -> Result<Vec<Limit>> {
+        let open = self.session.run(
+            &OPEN,
+            &[
+                Param::Timestamp(Some(self.now)),
+                Param::Integer(Some(batch)),
+                Param::Integer(Some(settings::endpoint_concurrency())),
+            ],
+        )?;
+        open.iter()
+            .map(|row| {
+                let missing = || Error::internal("an endpoint without id");
+                Ok(Limit {
+                    endpoint: row.uuid(0).ok_or_else(missing)?,
+                    most: usize::try_from(row.integer(1).ok_or_else(missing)?).unwrap_or(1),
+                })
+            })
             .collect()
-    });
-    let held = end_try(session, delivery, attempt, status, error.as_deref())?;
-    Ok(Answer::Boolean(held))
+    }
+
+    /// Chooses at most `room` deliveries that can be sent now, and defers those that must wait for
+    /// another of their secret. Answers with them the endpoints that may have more.
+    fn examine(&self, limits: &[Limit], room: usize) -> Result<(Vec<Uuid>, Vec<Uuid>)> {
+        let endpoints: Vec<Uuid> = limits.iter().map(|limit| limit.endpoint).collect();
+        let due = self.session.run(
+            &EXAMINE,
+            &[
+                Param::Uuids(Some(&endpoints)),
+                Param::Timestamp(Some(self.now)),
+                Param::Integer(Some(EXAMINED)),
+                Param::Interval(MOMENT),
+            ],
+        )?;
+        let mut queues: HashMap<Uuid, Queue> = HashMap::new();
+        let (mut blocked, mut until, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+        for row in due.iter() {
+            let missing = || Error::internal("a due delivery without id");
+            let endpoint = row.uuid(0).ok_or_else(missing)?;
+            let under_way = usize::try_from(row.bigint(1).unwrap_or(0)).unwrap_or(0);
+            let delivery = row.uuid(2).ok_or_else(missing)?;
+            let queue = queues.entry(endpoint).or_default();
+            queue.under_way = under_way;
+            if row.boolean(3) == Some(true) {
+                queue.blocked += 1;
+                blocked.push(delivery);
+                until.push(row.timestamp(4).ok_or_else(missing)?);
+                seen.push(row.timestamp(5).ok_or_else(missing)?);
+            } else {
+                queue.ready.push_back(delivery);
+            }
+        }
+        if !blocked.is_empty() {
+            let params = [
+                Param::Uuids(Some(&blocked)),
+                Param::Timestamps(&until),
+                Param::Timestamps(&seen),
+            ];
+            self.session.run(&DEFER, &params)?;
+        }
+        let mut on = Vec::new();
+        let mut turns = VecDeque::new();
+        for limit in limits {
+            let Some(mut queue) = queues.remove(&limit.endpoint) else {
+                continue;
+            };
+            let free = limit.most.saturating_sub(queue.under_way);
+            let full = queue.ready.len() + queue.blocked >= EXAMINED as usize;
+            if full && queue.blocked > 0 && queue.ready.len() < free {
+                on.push(limit.endpoint);
+            }
+            queue.ready.truncate(free);
+            turns.push_back(queue.ready);
+        }
+        let mut chosen = Vec::new();
+        while chosen.len() < room
+            && let Some(mut queue) = turns.pop_front()
+        {
+            if let Some(delivery) = queue.pop_front() {
+                chosen.push(delivery);
+                turns.push_back(queue);
+            }
+        }
+        Ok((chosen, on))
+    }
+
+    fn take(&self, chosen: &[Uuid]) -> Result<Vec<Uuid>> {
+        if chosen.is_empty() {
+            return Ok(Vec::new());
+        }
+        let params = [
+            Param::Uuids(Some(chosen)),
+            Param::Timestamp(Some(self.now)),
+            Param::Interval(self.lease),
+        ];
+        let taken = self.session.run(&TAKE, &params)?;
+        Ok(taken.iter().filter_map(|row| row.uuid(0)).collect())
+    }
+
+    /// Signs what was taken. One endpoint whose key is missing must not keep the others from being
+    /// told: its tries end here.
+    fn sign(&self, taken: &[Uuid]) -> Result<Answer<'s>> {
+        let seconds = UNIX_TO_2000_SECONDS + self.now.div_euclid(1_000_000);
+        let params = [Param::Uuids(Some(taken)), Param::Timestamp(Some(self.now))];
+        let mut secrets: HashMap<Uuid, Secrets> = HashMap::new();
+        let (mut ids, mut webhook_ids, mut signatures) = (Vec::new(), Vec::new(), Vec::new());
+        for row in self.session.run(&MESSAGES, &params)?.iter() {
+            let missing = || Error::internal("a delivery without its event or endpoint");
+            let delivery = row.uuid(0).ok_or_else(missing)?;
+            let attempt = row.integer(1).ok_or_else(missing)?;
+            let endpoint = row.uuid(2).ok_or_else(missing)?;
+            let secrets = secrets
+                .entry(endpoint)
+                .or_insert_with(|| open_secrets(endpoint, &row).map_err(|error| error.message));
+            let signed = match secrets {
+                Ok(secrets) => sign(secrets, &row, seconds).map_err(|error| error.message),
+                Err(reason) => Err(reason.clone()),
+            };
+            match signed {
+                Ok((webhook_id, signature)) => {
+                    ids.push(delivery);
+                    webhook_ids.push(webhook_id);
+                    signatures.push(signature);
+                }
+                Err(reason) => {
+                    finish::end_unsent(self.session, self.caller, delivery, attempt, &reason)?;
+                }
+            }
+        }
+        let claimed = self.session.run(
+            &CLAIMED,
+            &[
+                Param::Uuids(Some(&ids)),
+                Param::Texts(Some(&webhook_ids)),
+                Param::Texts(Some(&signatures)),
+                Param::Bigint(seconds),
+            ],
+        )?;
+        let composite = |row| Composite { row, secret: None };
+        Ok(Answer::Many(claimed.iter().map(composite).collect()))
+    }
 }
 
-static DELIVERED: Statement = Statement::new(
-    c"UPDATE control_plane.deliveries AS d SET status = 'delivered', finished_at = pg_catalog.clock_timestamp(), leased_until = NULL, last_status = $3, last_error = NULL WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending'",
-);
+/// How long what waits for something under way is left alone, in microseconds, unless that ends before.
+const MOMENT: i64 = 1_000_000;
 
-static AGAIN: Statement = Statement::new(
-    c"UPDATE control_plane.deliveries AS d SET next_attempt_at = pg_catalog.clock_timestamp() + $5, leased_until = NULL, last_status = $3, last_error = $4 WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending'",
-);
-
-static FAILED: Statement = Statement::new(
-    c"UPDATE control_plane.deliveries AS d SET status = 'failed', finished_at = pg_catalog.clock_timestamp(), leased_until = NULL, last_status = $3, last_error = $4 WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending'",
-);
-
-fn end_try(
-    session: &Session,
-    delivery: Uuid,
-    attempt: i32,
-    status: Option<i32>,
-    error: Option<&str>,
-) -> Result<bool> {
-    let id = Param::Uuid(Some(delivery));
-    let fence = Param::Integer(Some(attempt));
-    let last_status = Param::Integer(status);
-    let last_error = Param::Text(error);
-    let ended = if status.is_some_and(|status| (200..300).contains(&status)) {
-        session.run(&DELIVERED, &[id, fence, last_status])?
-    } else if let Some(wait) = wait_after(attempt)? {
-        let wait = Param::Interval(wait);
-        session.run(&AGAIN, &[id, fence, last_status, last_error, wait])?
-    } else {
-        session.run(&FAILED, &[id, fence, last_status, last_error])?
-    };
-    Ok(ended.affected() > 0)
+/// What is due of one endpoint.
+#[derive(Default)]
+struct Queue {
+    under_way: usize,
+    ready: VecDeque<Uuid>,
+    blocked: usize,
 }
 
-/// How long to wait after the try with this number, in microseconds: the schedule's entry, up to a
-/// tenth longer, so that what failed together does not come back together. `None`: no more tries.
-fn wait_after(attempt: i32) -> Result<Option<i64>> {
-    let schedule = gucs::retry_schedule();
-    let position = usize::try_from(attempt - 1).unwrap_or(0);
-    let Some(wait) = schedule.get(position).map(Duration::as_micros) else {
-        return Ok(None);
+/// An endpoint's signing secrets, the current one first; or why they cannot be opened.
+type Secrets = std::result::Result<Vec<Zeroizing<String>>, String>;
+
+fn open_secrets(endpoint: Uuid, row: &Row<'_>) -> Result<Vec<Zeroizing<String>>> {
+    let missing = || Error::internal("an endpoint without its signing secret");
+    let open = |sealed: &[u8], fingerprint: &str| {
+        let secret = keyring::open(Place::endpoint(endpoint), sealed, sealed.len(), fingerprint)?;
+        let secret = std::str::from_utf8(&secret).map_err(|_| missing())?;
+        Ok(Zeroizing::new(secret.to_owned()))
     };
-    let mut random = [0_u8; 2];
-    id::randomness(&mut random)?;
-    let jitter = wait * u128::from(u16::from_le_bytes(random)) / (10 * 65_536);
-    i64::try_from(wait + jitter)
-        .map(Some)
-        .map_err(|_| Error::internal("pg_secrets.retry_schedule"))
+    let current = row.bytes(3).ok_or_else(missing)?;
+    let mut secrets = vec![open(&current, &row.text(4).ok_or_else(missing)?)?];
+    if let Some(previous) = row.bytes(5) {
+        secrets.push(open(&previous, &row.text(6).ok_or_else(missing)?)?);
+    }
+    Ok(secrets)
+}
+
+/// The message's id, and its signatures for a try at `seconds`.
+fn sign(secrets: &[Zeroizing<String>], row: &Row<'_>, seconds: i64) -> Result<(String, String)> {
+    let missing = || Error::internal("a delivery without its event");
+    let event = row.uuid(7).ok_or_else(missing)?;
+    let body = row.text(8).ok_or_else(missing)?;
+    let webhook_id = format!("evt_{}", event.simple());
+    let signatures: Option<Vec<String>> = secrets
+        .iter()
+        .map(|secret| pg_secrets_signature::sign(secret, &webhook_id, seconds, body.as_bytes()))
+        .collect();
+    let signatures =
+        signatures.ok_or_else(|| Error::internal("a signing secret of another form"))?;
+    Ok((webhook_id, signatures.join(" ")))
 }

@@ -63,12 +63,27 @@ pub(crate) fn emit_notice(
     Ok(())
 }
 
+static FOR_ONE: Statement = Statement::new(
+    c"INSERT INTO control_plane.deliveries (id, event_id, endpoint_id) VALUES ($1, $2, $3)",
+);
+
+/// Writes the event endpoint.ping, for this endpoint alone; answers the delivery's id.
+pub(super) fn emit_ping(session: &Session, project_id: &str, endpoint_id: Uuid) -> Result<Uuid> {
+    let data = json!({"project_id": project_id, "endpoint_id": endpoint_id});
+    let event_id = write(session, "endpoint.ping", project_id, None, data)?;
+    let delivery_id = id::new()?;
+    let params = [delivery_id, event_id, endpoint_id].map(|id| Param::Uuid(Some(id)));
+    session.run(&FOR_ONE, &params)?;
+    wake::at_commit();
+    Ok(delivery_id)
+}
+
 static INSERT: Statement = Statement::new(
     c"INSERT INTO control_plane.outbox (id, type, project_id, secret_id, name, body) VALUES ($1, $2, $3, $4, $5, $6)",
 );
 
 static FAN_OUT: Statement = Statement::new(
-    c"INSERT INTO control_plane.deliveries (id, event_id, endpoint_id) SELECT pg_catalog.gen_random_uuid(), $1, e.id FROM control_plane.endpoints AS e WHERE e.project_id = $2 AND e.enabled AND (e.event_types IS NULL OR $3 = ANY (e.event_types)) AND (e.service IS NULL OR EXISTS (SELECT FROM control_plane.secrets AS s JOIN control_plane.secret_consumers AS c ON c.secret_id = s.id WHERE s.chain_id = $4 AND c.service = e.service))",
+    c"INSERT INTO control_plane.deliveries (id, event_id, endpoint_id, chain_id) SELECT pg_catalog.gen_random_uuid(), $1, e.id, $4 FROM control_plane.endpoints AS e WHERE e.project_id = $2 AND e.enabled AND (e.event_types IS NULL OR $3 = ANY (e.event_types)) AND (e.service IS NULL OR EXISTS (SELECT FROM control_plane.secrets AS s JOIN control_plane.secret_consumers AS c ON c.secret_id = s.id WHERE s.chain_id = $4 AND c.service = e.service))",
 );
 
 /// Writes the event and one delivery for each endpoint that is to be told: those of the whole
