@@ -5,27 +5,30 @@ CREATE FUNCTION control_plane.grant_project(
     permission text,
     project_id text DEFAULT NULL,
     service text DEFAULT NULL,
-    kind text DEFAULT NULL
+    kind text DEFAULT NULL,
+    name_prefix text DEFAULT NULL,
+    expires_at timestamptz DEFAULT NULL
 ) RETURNS control_plane.project_grant
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pgs_grant_project';
 
-COMMENT ON FUNCTION control_plane.grant_project(text, text, text, text, text) IS
-    'Grants a permission on a project (NULL: on all) to a database role or a subject. kind is role or subject; NULL: a role if there is one of that name. Needs manage.';
+COMMENT ON FUNCTION control_plane.grant_project(text, text, text, text, text, text, timestamptz) IS
+    'Grants a permission on a project (NULL: on all), or on the names in it that begin with name_prefix, to a database role or a subject, until expires_at. kind is role or subject; NULL: a role if there is one of that name. Needs manage on all of what is granted.';
 
 CREATE FUNCTION control_plane.revoke_project(
     grantee text,
     permission text,
     project_id text DEFAULT NULL,
     service text DEFAULT NULL,
-    kind text DEFAULT NULL
+    kind text DEFAULT NULL,
+    name_prefix text DEFAULT NULL
 ) RETURNS integer
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pgs_revoke_project';
 
-COMMENT ON FUNCTION control_plane.revoke_project(text, text, text, text, text) IS
+COMMENT ON FUNCTION control_plane.revoke_project(text, text, text, text, text, text) IS
     'Takes a grant back, named as it was given; answers how many were removed. Needs manage.';
 
 CREATE FUNCTION control_plane.project_grants(
@@ -36,7 +39,7 @@ CREATE FUNCTION control_plane.project_grants(
     AS 'MODULE_PATHNAME', 'pgs_project_grants';
 
 COMMENT ON FUNCTION control_plane.project_grants(text) IS
-    'The grants that hold for a project (NULL: all grants). Needs manage.';
+    'The grants that hold for a project (NULL: all grants), also those that have expired; to who manages some names of it, those for such names. Needs manage.';
 
 CREATE FUNCTION control_plane.create_token(
     subject text,

@@ -43,6 +43,7 @@ mod million;
 mod misuse;
 mod no_plaintext;
 mod policy;
+mod prefixes;
 mod protected_audit;
 mod races;
 mod readme;
