@@ -3,9 +3,10 @@
 use crate::envelope;
 use crate::error::Error;
 use crate::routes::{
-    audit, audit_head, consumers, create, create_webhook, delete, end_grace, extend_grace, get,
-    get_by_name, get_policy, health, list, purge, read, register_consumer, restore, rollback,
-    rotate, set_policy, set_rotation, unregister_consumer, version, versions,
+    audit, audit_head, consumers, create, create_grant, create_token, create_webhook, delete,
+    end_grace, extend_grace, get, get_by_name, get_policy, health, list, list_grants, list_tokens,
+    purge, read, register_consumer, restore, revoke_grant, revoke_token, rollback, rotate,
+    set_policy, set_rotation, unregister_consumer, version, versions,
 };
 use crate::state::AppState;
 use axum::Router;
@@ -69,6 +70,17 @@ pub(crate) fn router(state: AppState) -> Router {
         .route(
             "/api/projects/{project_id}/read",
             routing::post(read::handle),
+        )
+        .route(
+            "/api/tokens",
+            routing::post(create_token::handle).get(list_tokens::handle),
+        )
+        .route("/api/tokens/{id}", routing::delete(revoke_token::handle))
+        .route(
+            "/api/grants",
+            routing::post(create_grant::handle)
+                .get(list_grants::handle)
+                .delete(revoke_grant::handle),
         )
         .route("/api/audit", routing::get(audit::handle))
         .route("/api/audit/head", routing::get(audit_head::handle))

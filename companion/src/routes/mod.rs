@@ -8,6 +8,8 @@ pub(crate) mod audit;
 pub(crate) mod audit_head;
 pub(crate) mod consumers;
 pub(crate) mod create;
+pub(crate) mod create_grant;
+pub(crate) mod create_token;
 pub(crate) mod create_webhook;
 pub(crate) mod delete;
 pub(crate) mod dry_run;
@@ -18,10 +20,14 @@ pub(crate) mod get_by_name;
 pub(crate) mod get_policy;
 pub(crate) mod health;
 pub(crate) mod list;
+pub(crate) mod list_grants;
+pub(crate) mod list_tokens;
 pub(crate) mod purge;
 pub(crate) mod read;
 pub(crate) mod register_consumer;
 pub(crate) mod restore;
+pub(crate) mod revoke_grant;
+pub(crate) mod revoke_token;
 pub(crate) mod rollback;
 pub(crate) mod rotate;
 pub(crate) mod set_policy;
@@ -41,6 +47,8 @@ mod tests {
             audit::DENIED,
             consumers::STATEMENT,
             create::STATEMENT,
+            create_grant::STATEMENT,
+            create_token::STATEMENT,
             create_webhook::STATEMENT,
             delete::STATEMENT,
             dry_run::STATEMENT,
@@ -50,10 +58,14 @@ mod tests {
             get_by_name::STATEMENT,
             get_policy::STATEMENT,
             list::STATEMENT,
+            list_grants::STATEMENT,
+            list_tokens::STATEMENT,
             purge::STATEMENT,
             read::STATEMENT,
             register_consumer::STATEMENT,
             restore::STATEMENT,
+            revoke_grant::STATEMENT,
+            revoke_token::STATEMENT,
             rollback::STATEMENT,
             rotate::STATEMENT,
             set_policy::STATEMENT,

@@ -1,5 +1,6 @@
 //! Giving and taking permissions.
 
+use crate::access::expiry;
 use crate::access::identity::{self, Caller};
 use crate::access::names::{check_identifier, check_prefix, check_service};
 use crate::access::rights::{Permission, Rights};
@@ -178,10 +179,7 @@ pub(crate) fn grant_project<'s>(
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let named = Named::read(arguments)?;
-    let expires_at = arguments.timestamp(6);
-    if expires_at.is_some_and(|end| end <= id::now()) {
-        return Err(Error::bad_input("expires_at is over already"));
-    }
+    let expires_at = expiry::read(arguments, 6)?;
     let (rights, role) = begin_change(session, caller, &named)?;
     if named.kind == "role" {
         let role = role.ok_or_else(|| Error::not_found("no such database role"))?;
@@ -254,20 +252,18 @@ pub(crate) fn revoke_project<'s>(
 }
 
 // Given to the role itself: what it inherits may be taken away elsewhere.
-static HOLDS_EXECUTE: Statement = Statement::new(
-    c"SELECT EXISTS (SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) AS execute CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS usage WHERE p.oid = 'control_plane.get_secret(uuid, text)'::regprocedure AND execute.grantee = $1 AND usage.grantee = $1)",
+static HOLDS_ALL: Statement = Statement::new(
+    c"SELECT EXISTS (SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) AS execute CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS usage WHERE p.oid = 'control_plane.get_secret(uuid, text)'::regprocedure AND execute.grantee = $1 AND usage.grantee = $1) AND EXISTS (SELECT FROM pg_catalog.pg_attribute AS a CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) AS chosen WHERE a.attrelid = 'control_plane.secrets'::regclass AND a.attname = 'id' AND chosen.grantee = $1)",
 );
 
 static SET_EXECUTE: Statement = Statement::new(c"SELECT control_plane.set_execute($1, $2)");
 
-/// Lets a role call the functions, or no longer. Each of them checks its caller by itself; without
-/// this a grant to a role would need two more statements to be of use.
+/// Lets a role call the functions, and select what is no secret, or no longer. Each function checks its
+/// caller by itself, as row security does for each row; without this a grant to a role would need more
+/// statements to be of use.
 fn set_execute(session: &Session, allowed: bool, role: pg_sys::Oid, name: &str) -> Result<()> {
-    let held = session
-        .run(&HOLDS_EXECUTE, &[Param::Oid(role)])?
-        .first()
-        .and_then(|row| row.boolean(0));
-    if held == Some(allowed) {
+    let held = session.run(&HOLDS_ALL, &[Param::Oid(role)])?.first();
+    if allowed && held.and_then(|row| row.boolean(0)) == Some(true) {
         return Ok(());
     }
     // Two at once would fail on the same rows of the catalogue.
