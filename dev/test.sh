@@ -15,10 +15,10 @@ cargo fmt --all --check
 cargo clippy --release --workspace --all-targets --quiet -- -D warnings
 say 'Tests'
 export PG_SECRETS_TEST_PYTHON=$PWD/target/test-venv/bin/python
-if ! "$PG_SECRETS_TEST_PYTHON" -c 'import pysequoia' 2>/dev/null; then
-  # An OpenPGP program of others, which opens what we sealed.
+if ! "$PG_SECRETS_TEST_PYTHON" -c 'import pysequoia, pgspot' 2>/dev/null; then
+  # An OpenPGP program of others, which opens what we sealed; and one that looks for holes in install scripts.
   python3 -m venv --clear target/test-venv
-  "$PG_SECRETS_TEST_PYTHON" -m pip install --quiet --disable-pip-version-check pysequoia==0.1.35
+  "$PG_SECRETS_TEST_PYTHON" -m pip install --quiet --disable-pip-version-check pysequoia==0.1.35 pgspot==0.9.4
 fi
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT

@@ -80,9 +80,10 @@ pub(crate) fn any() -> bool {
     USES.share().0.iter().any(|noted| noted.at != 0)
 }
 
-// A token that somebody is revoking at this moment is left alone.
+// A token that somebody is revoking at this moment is left alone, and so is one whose use was stored
+// while it was noted again.
 static STORE: Statement = Statement::new(
-    c"WITH free AS MATERIALIZED (SELECT t.id FROM control_plane.tokens AS t WHERE t.id = $1 AND (t.last_used_at IS NULL OR t.last_used_at < $2) FOR UPDATE SKIP LOCKED) UPDATE control_plane.tokens AS t SET last_used_at = $2 FROM free WHERE t.id = free.id",
+    c"WITH free AS MATERIALIZED (SELECT t.id FROM control_plane.tokens AS t WHERE t.id = $1 AND (t.last_used_at IS NULL OR t.last_used_at <= $2 - $3) FOR UPDATE SKIP LOCKED) UPDATE control_plane.tokens AS t SET last_used_at = $2 FROM free WHERE t.id = free.id",
 );
 
 /// Stores what was noted. What fails with the transaction is noted again at the token's next use.
@@ -96,6 +97,7 @@ pub(crate) fn store(session: &Session) -> Result<()> {
             &[
                 Param::Uuid(Some(Uuid::from_u128(used.token))),
                 Param::Timestamp(Some(used.at)),
+                Param::Interval(MINUTE),
             ],
         )?;
     }
