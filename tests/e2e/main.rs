@@ -29,6 +29,7 @@ mod generated;
 mod gnupg;
 mod golden;
 mod grace;
+mod grant_ends;
 mod holds;
 mod install;
 mod interop;
@@ -65,6 +66,7 @@ mod tokens;
 mod unrecordable;
 mod usage;
 mod verdict;
+mod vouching;
 mod webhooks;
 mod workers;
 

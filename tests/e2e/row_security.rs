@@ -1,7 +1,9 @@
 //! What a role sees that selects from the tables: the metadata of what it may list, and nothing else.
 
 use crate::access::login;
-use pg_secrets_tests::{COMPANION_LOGIN, Proof, Session, TestApp, eventually, project};
+use pg_secrets_tests::{
+    COMPANION_LOGIN, Cluster, Key, Proof, Session, TestApp, eventually, project,
+};
 
 const NAMES: &str = "SELECT name FROM control_plane.secrets WHERE project_id = $1 ORDER BY name";
 
@@ -304,5 +306,51 @@ async fn a_tokens_last_use_is_stored_once_and_is_no_change_of_it() -> Proof {
         )
         .await?;
     assert_eq!(direct, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restored_database_shows_a_role_what_it_saw_before() -> Proof {
+    let key = Key::new();
+    let original = Cluster::start(key.clone(), "fsync = off");
+    original.install().await?;
+    let sql = original.sql().await?;
+    let project = secrets(&sql, &["app/one", "ops/two"]).await?;
+    sql.run("CREATE ROLE lister LOGIN").await?;
+    grant(&sql, "lister", "list", &project, Some("app/")).await?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("dump.sql");
+    let dumped = original
+        .client("pg_dump")
+        .arg("--file")
+        .arg(&file)
+        .output()?;
+    assert!(dumped.status.success(), "{dumped:?}");
+
+    let copy = Cluster::start(key, "fsync = off");
+    let sql = copy.sql().await?;
+    sql.run(&format!(
+        "CREATE ROLE lister LOGIN; CREATE ROLE {COMPANION_LOGIN} LOGIN"
+    ))
+    .await?;
+    let restored = copy
+        .client("psql")
+        .args([
+            "--no-psqlrc",
+            "--quiet",
+            "--set",
+            "ON_ERROR_STOP=1",
+            "--file",
+        ])
+        .arg(&file)
+        .output()?;
+    assert!(restored.status.success(), "{restored:?}");
+    let session = copy.connect("lister", "postgres").await?;
+    let seen: Vec<String> = session.all(NAMES, &[&project]).await?;
+    assert_eq!(seen, ["app/one"]);
+    let refused = session
+        .refused_text("SELECT value_encrypted FROM control_plane.secrets")
+        .await;
+    assert_eq!(refused.state, "42501");
     Ok(())
 }
