@@ -301,7 +301,7 @@ async fn a_tokens_last_use_is_stored_once_and_is_no_change_of_it() -> Proof {
         .one(
             "SELECT count(*) FROM control_plane.audit_logs
              WHERE action = 'audit.direct_change' AND detail->>'table' = 'tokens'
-                 AND login = 'pg_secrets'",
+                 AND detail->>'operation' = 'UPDATE'",
             &[],
         )
         .await?;
