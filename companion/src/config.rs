@@ -61,8 +61,9 @@ pub enum Command {
     ///
     /// Best run as a superuser of the database: what the login may not look at is reported as not checked. It
     /// stores a random value in the project pg-secrets-doctor, looks for it in logs and views, and removes
-    /// it. The exit code is 0 where all is well, 1 where something could not be checked, 2 where something is
-    /// wrong, 3 where the database cannot be reached.
+    /// it; the name, and the records of the audit, are left. The first line sums up, and the exit code is for
+    /// monitors: 0 where all is well, 1 where something could not be checked, 2 where something is wrong, 3
+    /// where nothing could be asked.
     Doctor(DoctorArguments),
     /// Read a value out of a dump, without a server; without --id, list what the dump holds
     Decrypt(DecryptArguments),

@@ -2,8 +2,8 @@
 //! on.
 //!
 //! Best run as a superuser of the database: what the login may not look at is reported as not checked.
-//! The exit code is for monitoring: 0 where all is well, 1 where something could not be checked, 2 where
-//! something is wrong, 3 where the database cannot be reached.
+//! The exit code is for monitoring, and so is the first line, which sums up: 0 where all is well, 1 where
+//! something could not be checked, 2 where something is wrong, 3 where nothing could be asked at all.
 
 mod audit;
 mod canary;
@@ -12,6 +12,7 @@ mod keys;
 mod logs;
 mod permissions;
 mod preload;
+mod redaction;
 mod session;
 mod workers;
 
@@ -22,8 +23,8 @@ use session::Session;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Where the database cannot be reached.
-const UNREACHABLE: u8 = 3;
+/// Where nothing could be asked: the arguments make no sense, or the database cannot be reached.
+pub const NOT_ASKED: u8 = 3;
 
 /// Looks at everything, and prints what it found.
 ///
@@ -39,16 +40,16 @@ pub fn run(arguments: DoctorArguments) -> anyhow::Result<ExitCode> {
         let (own, other) = match (Session::open(&target).await, Session::open(&target).await) {
             (Ok(own), Ok(other)) => (own, other),
             (Err(error), _) | (_, Err(error)) => {
-                show(&Finding::wrong(
+                show(&[Finding::wrong(
                     "connection",
-                    format!("the database cannot be reached, or refuses the login: {error}"),
+                    format!("the database cannot be reached: {error}"),
                     "Look at DATABASE_URL and PGPASSWORD, at whether the server runs, and into its log.",
-                ));
-                return Ok(ExitCode::from(UNREACHABLE));
+                )]);
+                return Ok(ExitCode::from(NOT_ASKED));
             }
         };
         let findings = look(&own, &other, &arguments.log_file).await;
-        findings.iter().for_each(show);
+        show(&findings);
         Ok(ExitCode::from(code(&findings)))
     })
 }
@@ -59,9 +60,17 @@ async fn look(own: &Session, other: &Session, logs: &[PathBuf]) -> Vec<Finding> 
     if findings.iter().any(|finding| finding.ends_it) {
         return findings;
     }
+    findings.extend(permissions::look(own).await);
+    findings.extend(redaction::look(own).await);
+    if own.standby {
+        findings.push(Finding::not_checked(
+            "standby",
+            "this server follows another, which alone stores and reads: ask that one for keys, workers, audit and canary",
+        ));
+        return findings;
+    }
     findings.extend(keys::look(own).await);
     findings.extend(workers::look(own).await);
-    findings.extend(permissions::look(own).await);
     findings.extend(audit::look(own).await);
     findings.extend(canary::look(own, other, logs).await);
     findings
@@ -77,8 +86,11 @@ fn code(findings: &[Finding]) -> u8 {
 }
 
 #[allow(clippy::print_stdout)]
-fn show(finding: &Finding) {
-    println!("{finding}");
+fn show(findings: &[Finding]) {
+    println!("{}", finding::summary(findings));
+    for finding in findings {
+        println!("{finding}");
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The install script makes exactly what tests/regress/schema.expected lists.
 
+use pg_secrets_patterns::is_sensitive_statement;
 use pg_secrets_tests::{Proof, Session, TestApp, extension_library, repository};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -222,6 +223,32 @@ async fn every_function_pins_its_search_path_and_none_is_publics() -> Proof {
         )
         .await?;
     assert!(overloaded.is_empty(), "{overloaded:?}");
+    Ok(())
+}
+
+/// What takes or gives a value, a password or a token makes a statement sensitive by its own name, also
+/// where the schema is not named.
+#[tokio::test]
+async fn what_takes_or_gives_values_is_known_by_name_to_those_who_mask() -> Proof {
+    let app = TestApp::shared().await;
+    let sql = app.sql().await?;
+    let functions: Vec<String> = sql
+        .all(
+            "SELECT DISTINCT p.proname::text FROM pg_proc AS p LEFT JOIN pg_type AS t ON t.oid = p.prorettype
+             WHERE p.pronamespace = 'control_plane'::regnamespace
+               AND (p.proargnames && ARRAY['value', 'password', 'token'] OR t.typname = 'secret_value' OR p.proname = 'create_token')",
+            &[],
+        )
+        .await?;
+    assert!(functions.len() > 8, "{functions:?}");
+    for function in functions {
+        for written in [
+            format!("select {function}('x')"),
+            format!("SELECT {}(", function.to_uppercase()),
+        ] {
+            assert!(is_sensitive_statement(written.as_bytes()), "{written}");
+        }
+    }
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! `pg-secrets doctor` tells what is wrong: each thing that it looks at is broken once.
 
-use pg_secrets_tests::{Cluster, Key, Preload, Proof, SqlError, companion_binary, eventually};
+use pg_secrets_tests::{
+    Cluster, Home, Key, Preload, Proof, SqlError, companion_binary, eventually,
+};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 /// What it printed, and its exit code.
@@ -76,6 +79,13 @@ async fn a_sound_installation_is_told_to_be_sound() -> Proof {
         .one("SELECT count(*) FROM control_plane.secrets", &[])
         .await?;
     assert_eq!(left, 0);
+    // A standby is no fault, and neither is a server whose transactions are read-only by default.
+    let standby = Cluster::standby_of(&cluster);
+    doctor(&standby, "postgres", &[]).says(1, &["not checked: 1 of", "follows another"]);
+    sql.run("ALTER SYSTEM SET default_transaction_read_only = on")
+        .await?;
+    sql.run("SELECT pg_reload_conf()").await?;
+    doctor(&cluster, "postgres", &[]).says(0, &["ok: all of"]);
     // A login that may see nothing says so, in place of saying that all is well.
     let told = doctor(&cluster, "secrets_companion", &[]);
     told.says(
@@ -89,7 +99,80 @@ async fn a_sound_installation_is_told_to_be_sound() -> Proof {
         ],
     );
     cluster.stop();
-    doctor(&cluster, "postgres", &[]).says(3, &["WRONG", "cannot be reached"]);
+    doctor(&cluster, "postgres", &[]).says(3, &["WRONG: 1 of 1: connection", "cannot be reached"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_can_run_often_and_leaves_no_alarm_and_one_name() -> Proof {
+    let cluster = Cluster::start(Key::new(), COLLECTED);
+    install(&cluster).await?;
+    let sql = cluster.sql().await?;
+    // What one left that was interrupted.
+    sql.run("SELECT control_plane.create_secret('pg-secrets-doctor', 'canary', 'left')")
+        .await?;
+    for _ in 0..3 {
+        doctor(&cluster, "postgres", &[]).says(0, &["read as it was"]);
+    }
+    let refused = "SELECT action || ' ' || coalesce(detail::text, '') FROM control_plane.audit_logs WHERE outcome <> 'success'";
+    assert_eq!(sql.all::<String>(refused, &[]).await?, [""; 0]);
+    let names = "SELECT count(*) FROM control_plane.secret_names";
+    assert_eq!(sql.one::<i64>(names, &[]).await?, 1);
+    let secrets = "SELECT count(*) FROM control_plane.secrets";
+    assert_eq!(sql.one::<i64>(secrets, &[]).await?, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hinders_a_connection_is_named() -> Proof {
+    let cluster = Cluster::start(Key::new(), COLLECTED);
+    doctor(&cluster, "nobody", &[]).says(3, &["the login does not exist there", "login nobody"]);
+    doctor(&cluster, "postgres", &["--nothing"]).says(3, &[]);
+    let url = "postgresql://postgres@127.0.0.1:1/there";
+    let told = doctor(&cluster, "postgres", &["--database-url", url]);
+    told.says(3, &["127.0.0.1 (port 1, database there"]);
+    let output = Command::new(companion_binary())
+        .arg("doctor")
+        .env_remove("DATABASE_URL")
+        .output()?;
+    assert_eq!(output.status.code(), Some(3));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_and_versions_that_are_not_what_they_should_be_are_told_of() -> Proof {
+    let cluster = Cluster::start(Key::new(), COLLECTED);
+    install(&cluster).await?;
+    let sql = cluster.sql().await?;
+    for (break_it, mend_it, code, told) in [
+        (
+            "ALTER SYSTEM SET log_min_messages = fatal",
+            "ALTER SYSTEM RESET log_min_messages",
+            2,
+            "log_min_messages is fatal",
+        ),
+        (
+            "ALTER SYSTEM SET pg_secrets.redact_also = 'app.nowhere, version'",
+            "ALTER SYSTEM RESET pg_secrets.redact_also",
+            1,
+            "does not have: app.nowhere;",
+        ),
+        (
+            "UPDATE pg_extension SET extversion = '0.0.9' WHERE extname = 'pg_secrets'",
+            "UPDATE pg_extension SET extversion = '0.1.0' WHERE extname = 'pg_secrets'",
+            2,
+            "it is of version 0.0.9",
+        ),
+    ] {
+        sql.run(break_it).await?;
+        sql.run("SELECT pg_reload_conf()").await?;
+        eventually("the finding", || async {
+            let said = doctor(&cluster, "postgres", &[]);
+            (said.code == code && said.text.contains(told)).then_some(())
+        })
+        .await;
+        sql.run(mend_it).await?;
+    }
     Ok(())
 }
 
@@ -136,6 +219,25 @@ async fn keys_that_are_missing_are_told_of() -> Proof {
     cluster.give_key(Key::None);
     cluster.resume();
     doctor(&cluster, "postgres", &[]).says(2, &["WRONG        key", "a value could not be stored"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_file_that_is_gone_or_open_to_all_is_told_of() -> Proof {
+    let home = Home::new();
+    let Key::File(key) = Key::new() else {
+        panic!("a key in a file")
+    };
+    let file = home.write("keys.asc", key);
+    let settings = format!("{COLLECTED}pg_secrets.key_file = '{}'\n", file.display());
+    let cluster = Cluster::start(Key::None, &settings);
+    install(&cluster).await?;
+    doctor(&cluster, "postgres", &[]).says(0, &["is there a copy of it elsewhere?"]);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644))?;
+    doctor(&cluster, "postgres", &[])
+        .says(2, &["every account of the machine may read", "mode 644"]);
+    std::fs::remove_file(&file)?;
+    doctor(&cluster, "postgres", &[]).says(2, &["the file of pg_secrets.key_file is gone"]);
     Ok(())
 }
 
@@ -253,5 +355,10 @@ async fn a_value_in_a_log_or_view_is_told_of() -> Proof {
     let other = cluster.home().write("other.log", "nothing");
     let other = other.to_str().expect("a path in UTF-8");
     doctor(&cluster, "postgres", &["--log-file", other]).says(1, &["it may be another's"]);
+    let nowhere = "/nowhere/to/be/found.log";
+    doctor(&cluster, "postgres", &["--log-file", nowhere]).says(
+        1,
+        &["/nowhere/to/be/found.log cannot be read: No such file"],
+    );
     Ok(())
 }

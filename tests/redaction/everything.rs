@@ -3,7 +3,7 @@
 use crate::bound::EXTENDED;
 use crate::loud::Loud;
 use crate::statements::SIMPLE;
-use crate::{disguises, trouble};
+use crate::{disguises, functions, trouble};
 use pg_secrets_tests::{Leak, Proof, Wire};
 use std::collections::BTreeSet;
 
@@ -63,6 +63,7 @@ async fn do_everything(loud: &Loud) -> Proof {
     for (how, template) in disguises::ALL {
         loud.say(&sql, how, template, "").await;
     }
+    functions::call_all(loud).await?;
     send_parameters(loud).await?;
     trouble::deadlock(loud).await?;
     trouble::wait_for_a_lock(loud).await?;

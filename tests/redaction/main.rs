@@ -6,6 +6,8 @@ mod companion;
 mod disguises;
 mod doctor;
 mod everything;
+mod functions;
+mod later;
 mod loud;
 mod others;
 mod statements;

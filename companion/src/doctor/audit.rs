@@ -9,7 +9,7 @@ const SUBJECT: &str = "audit";
 const LONGEST: f64 = 30.0;
 
 /// Of the newest records, how many have no link in the chain, and how old the oldest of them is.
-const LAG: &str = "SELECT count(*), coalesce(extract(epoch FROM pg_catalog.clock_timestamp() - min(r.at)), 0)::float8 FROM (SELECT id, at FROM control_plane.audit_logs ORDER BY id DESC LIMIT 10000) AS r WHERE NOT EXISTS (SELECT FROM control_plane.audit_chain AS c WHERE c.record_id = r.id)";
+const LAG: &str = include_str!("../../../sql/doctor/unchained_records.sql");
 
 pub(super) async fn look(session: &Session) -> Vec<Finding> {
     let rows = match session.rows(LAG, &[]).await {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 const SUBJECT: &str = "canary";
 const PROJECT: &str = "pg-secrets-doctor";
+const NAME: &str = "canary";
 
 /// How many bytes of the value are a leak.
 const PIECE: usize = 8;
@@ -19,25 +20,31 @@ const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) async fn look(own: &Session, other: &Session, named: &[PathBuf]) -> Vec<Finding> {
+    // What a doctor left who was interrupted.
+    remove(own).await;
+    let findings = watch(own, other, named).await;
+    remove(own).await;
+    findings
+}
+
+async fn watch(own: &Session, other: &Session, named: &[PathBuf]) -> Vec<Finding> {
     let value = random();
-    let name = format!("canary-{}", Uuid::new_v4().simple());
-    let files = logs::open(other, named).await;
-    let read = match store_and_read(own, &name, &value).await {
+    let files = match logs::open(other, named).await {
+        Ok(files) => files,
+        Err(finding) => return vec![finding],
+    };
+    let read = match store_and_read(own, &value).await {
         Ok(read) => read,
-        Err(refusal) => {
-            return vec![match refusal {
-                Refusal::Forbidden => {
-                    Finding::not_checked(SUBJECT, refusal.explain("an administrator"))
-                }
-                Refusal::Failed(_) => Finding::wrong(
-                    SUBJECT,
-                    format!(
-                        "a value could not be stored and read: {}",
-                        refusal.explain("an administrator")
-                    ),
-                    "The other findings, and the server's log, say more.",
-                ),
-            }];
+        Err(Refusal::Forbidden) => {
+            let why = Refusal::Forbidden.explain("an administrator");
+            return vec![Finding::not_checked(SUBJECT, why)];
+        }
+        Err(Refusal::Failed(why)) => {
+            return vec![Finding::wrong(
+                SUBJECT,
+                format!("a value could not be stored and read: {why}"),
+                "The other findings, and the server's log, say more.",
+            )];
         }
     };
     let mut findings = vec![if read == value {
@@ -55,39 +62,39 @@ pub(super) async fn look(own: &Session, other: &Session, named: &[PathBuf]) -> V
     // A plain mistake, that every server logs at its default settings.
     own.say(&format!("SELECT '{marker}'::integer")).await;
     findings.push(look_at_logs(other, &files, &value, &marker).await);
-    remove(own, &name).await;
     findings
 }
 
-/// Random letters and digits, of which no piece stands anywhere by chance.
+/// Random letters and digits, of which no piece stands anywhere by chance, and which are no id.
 fn random() -> String {
-    Uuid::new_v4().simple().to_string()
+    format!("v{}", Uuid::new_v4().simple())
 }
 
-async fn store_and_read(own: &Session, name: &str, value: &str) -> Result<String, Refusal> {
+async fn store_and_read(own: &Session, value: &str) -> Result<String, Refusal> {
     own.rows(
         "SELECT control_plane.create_secret($1, $2, $3)",
-        &[&PROJECT, &name, &value],
+        &[&PROJECT, &NAME, &value],
     )
     .await?;
     let rows = own
         .rows(
             "SELECT value FROM control_plane.get_secret_by_name($1, $2)",
-            &[&PROJECT, &name],
+            &[&PROJECT, &NAME],
         )
         .await?;
     let read = rows.first().and_then(|row| row.try_get(0).ok());
     Ok(read.unwrap_or_default())
 }
 
-/// What goes wrong for people, with the value in the statement: each fails, or changes nothing.
+/// What goes wrong for people, with the value in the statement: each fails, and none is a read that is
+/// refused, of which too many raise an alarm.
 async fn mistype(own: &Session, value: &str) {
     for text in [
         format!("SELECT control_plane.get_secretz('{value}')"),
         format!("SELECT control_plane.get_secret('{value}')"),
         format!("SELECT control_plane.create_secret('{PROJECT}', '', '{value}')"),
         format!("SELECT control_plane.create_secret('{PROJECT}', 'x', '{value}'"),
-        format!("DO $$ BEGIN PERFORM control_plane.get_secret_by_name('{PROJECT}', '..', service => '{value}'); END $$"),
+        format!("DO $$ DECLARE v text := '{value}'; BEGIN PERFORM control_plane.create_secret('{PROJECT}', '', v); END $$"),
         "PREPARE pg_secrets_doctor(text) AS SELECT control_plane.create_secret('pg-secrets-doctor', '', $1)".to_owned(),
         format!("EXECUTE pg_secrets_doctor('{value}')"),
     ] {
@@ -114,7 +121,12 @@ async fn look_at_views(own: &Session, other: &Session, value: &str) -> Vec<Findi
             "SELECT query FROM pg_stat_statements",
         ),
     ] {
-        // A view that is not installed, or not to be seen, holds nothing for this login.
+        let there = "SELECT 'there' WHERE pg_catalog.to_regclass($1) IS NOT NULL";
+        let there = session.rows(there, &[&name]).await;
+        if there.is_ok_and(|rows| rows.is_empty()) {
+            continue;
+        }
+        // A view that is not to be seen holds nothing for this login.
         let Ok(shown) = session.texts(statement).await else {
             continue;
         };
@@ -182,23 +194,27 @@ fn contains(text: &[u8], piece: &[u8]) -> bool {
     text.windows(piece.len()).any(|window| window == piece)
 }
 
-async fn remove(own: &Session, name: &str) {
-    let id = "SELECT control_plane.secret_id($1, $2)::text";
-    let Ok(rows) = own.rows(id, &[&PROJECT, &name]).await else {
-        return;
-    };
-    let Some(id) = rows
-        .first()
-        .and_then(|row| row.try_get::<_, String>(0).ok())
-    else {
-        return;
-    };
-    for statement in [
-        "SELECT control_plane.delete_secret($1::text::uuid, 'pg-secrets doctor')",
-        "SELECT control_plane.purge_secret($1::text::uuid, 'pg-secrets doctor')",
+/// Removes what was stored, if anything is. What is left is the name, in the doctor's own project, and the
+/// records of the audit.
+async fn remove(own: &Session) {
+    let ids = "SELECT s.id::text FROM control_plane.list_secrets($1, $3) AS s WHERE s.name OPERATOR(pg_catalog.=) $2";
+    for (state, statement) in [
+        (
+            None,
+            "SELECT control_plane.delete_secret($1::text::uuid, 'pg-secrets doctor')",
+        ),
+        (
+            Some("deleted"),
+            "SELECT control_plane.purge_secret($1::text::uuid, 'pg-secrets doctor')",
+        ),
     ] {
-        // What is left of it is a name in the doctor's own project.
-        let _ = own.rows(statement, &[&id]).await;
+        let rows = own.rows(ids, &[&PROJECT, &NAME, &state]).await;
+        for row in rows.unwrap_or_default() {
+            if let Ok(id) = row.try_get::<_, String>(0) {
+                // Where it fails, the next doctor tries again.
+                let _ = own.rows(statement, &[&id]).await;
+            }
+        }
     }
 }
 

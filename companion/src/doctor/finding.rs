@@ -65,6 +65,30 @@ impl Finding {
     }
 }
 
+/// The worst of it in one line: how many of how many, and of what.
+pub(super) fn summary(findings: &[Finding]) -> String {
+    for (verdict, word) in [
+        (Verdict::Wrong, "WRONG"),
+        (Verdict::NotChecked, "not checked"),
+    ] {
+        let mut subjects: Vec<&str> = findings
+            .iter()
+            .filter(|finding| finding.verdict == verdict)
+            .map(|finding| finding.subject)
+            .collect();
+        let count = subjects.len();
+        subjects.dedup();
+        if count > 0 {
+            return format!(
+                "{word}: {count} of {}: {}",
+                findings.len(),
+                subjects.join(", ")
+            );
+        }
+    }
+    format!("ok: all of {}", findings.len())
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = match self.verdict {

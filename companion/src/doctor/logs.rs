@@ -1,8 +1,9 @@
 //! The server's log, read from where it ended before something was done.
 
+use super::finding::Finding;
 use super::session::Session;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// At most how much of a file is read.
 const MOST: u64 = 64 << 20;
@@ -16,16 +17,9 @@ pub(super) struct LogFile {
 
 /// The files that the operator named, or else those that the server says it writes to and lets this
 /// login read.
-pub(super) async fn open(session: &Session, named: &[PathBuf]) -> Vec<LogFile> {
+pub(super) async fn open(session: &Session, named: &[PathBuf]) -> Result<Vec<LogFile>, Finding> {
     if !named.is_empty() {
-        let open = |path: &PathBuf| {
-            Some(LogFile {
-                name: path.to_str()?.to_owned(),
-                end: std::fs::metadata(path).ok()?.len(),
-                local: true,
-            })
-        };
-        return named.iter().filter_map(open).collect();
+        return named.iter().map(|path| of_this_machine(path)).collect();
     }
     let mut files = Vec::new();
     for format in ["stderr", "csvlog", "jsonlog"] {
@@ -45,7 +39,23 @@ pub(super) async fn open(session: &Session, named: &[PathBuf]) -> Vec<LogFile> {
             }
         }
     }
-    files
+    Ok(files)
+}
+
+fn of_this_machine(path: &Path) -> Result<LogFile, Finding> {
+    let name = path.display().to_string();
+    let end = std::fs::File::open(path).and_then(|file| Ok(file.metadata()?.len()));
+    match end {
+        Ok(end) => Ok(LogFile {
+            name,
+            end,
+            local: true,
+        }),
+        Err(error) => Err(Finding::not_checked(
+            "canary",
+            format!("the log {name} cannot be read: {error}"),
+        )),
+    }
 }
 
 impl LogFile {

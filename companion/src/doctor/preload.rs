@@ -23,7 +23,7 @@ pub(super) async fn look(session: &Session) -> Vec<Finding> {
 }
 
 /// What sessions load by themselves comes behind everything that the server has loaded.
-const OF_SESSIONS: &str = "SELECT s.name || ' = ' || s.setting FROM pg_catalog.pg_settings AS s WHERE s.name IN ('session_preload_libraries', 'local_preload_libraries') AND s.setting <> '' UNION SELECT coalesce(r.rolname::text || ': ', '') || coalesce(d.datname::text || ': ', '') || one FROM pg_catalog.pg_db_role_setting AS s CROSS JOIN pg_catalog.unnest(s.setconfig) AS one LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase WHERE one ~ '^(session|local)_preload_libraries=.'";
+const OF_SESSIONS: &str = include_str!("../../../sql/doctor/libraries_of_sessions.sql");
 
 async fn of_sessions(session: &Session) -> Option<Finding> {
     let loaded = match session.texts(OF_SESSIONS).await {
@@ -80,17 +80,14 @@ fn of_list(listed: &str) -> Finding {
 async fn of_extension(session: &Session) -> Finding {
     let subject = "extension";
     let asked = session
-        .rows(
-            "SELECT e.extversion, pg_catalog.current_database()::text, pg_catalog.current_setting('pg_secrets.database', true) FROM (SELECT) AS one LEFT JOIN pg_catalog.pg_extension AS e ON e.extname = 'pg_secrets'",
-            &[],
-        )
+        .rows(include_str!("../../../sql/doctor/extension.sql"), &[])
         .await;
     let rows = match asked {
         Ok(rows) => rows,
         Err(refusal) => return Finding::not_checked(subject, refusal.explain("a superuser")),
     };
     let column = |at: usize| -> Option<String> { rows.first()?.try_get(at).ok()? };
-    let (version, database, expected) = (column(0), column(1), column(2));
+    let (version, database, expected, installed) = (column(0), column(1), column(2), column(3));
     let database = database.unwrap_or_default();
     match (version, expected) {
         (None, expected) => Finding::wrong(
@@ -108,6 +105,16 @@ async fn of_extension(session: &Session) -> Finding {
             subject,
             format!("it is in the database {database}, and pg_secrets.database is {expected}: its workers do not run here"),
             format!("Set pg_secrets.database = '{database}', and restart the server."),
+        ),
+        (Some(version), _) if Some(&version) != installed.as_ref() => Finding::wrong(
+            subject,
+            format!("it is of version {version}, and the library that is installed of {}", installed.unwrap_or_default()),
+            "As a superuser, in this database: ALTER EXTENSION pg_secrets UPDATE; and restart the server where the library is newer than its start.",
+        ),
+        (Some(version), _) if version != env!("CARGO_PKG_VERSION") => Finding::wrong(
+            subject,
+            format!("it is of version {version}, and this program of {}", env!("CARGO_PKG_VERSION")),
+            "Run the pg-secrets that was installed with the extension.",
         ),
         (Some(version), _) => Finding::fine(subject, format!("version {version} in the database {database}")),
     }

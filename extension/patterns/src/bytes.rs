@@ -5,8 +5,18 @@ pub(crate) fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || !byte.is_ascii()
 }
 
-/// Where the next thing stands that is neither white space nor a comment.
-pub(crate) fn skip_space(text: &[u8], mut at: usize) -> usize {
+/// How far a search goes through white space and comments: a text that is full of them must not cost more
+/// than its length.
+const FARTHEST: usize = 2048;
+
+/// Where the next thing stands that is neither white space nor a comment; `None` where that is far away.
+pub(crate) fn skip_space(text: &[u8], from: usize) -> Option<usize> {
+    let end = text.len().min(from.saturating_add(FARTHEST));
+    let at = skip_space_within(&text[..end], from);
+    (at < end || end == text.len()).then_some(at)
+}
+
+fn skip_space_within(text: &[u8], mut at: usize) -> usize {
     loop {
         match text.get(at..) {
             Some([byte, ..]) if byte.is_ascii_whitespace() || *byte == 0x0b => at += 1,

@@ -23,21 +23,46 @@ pub(crate) fn names(text: &[u8], names: &[&[u8]]) -> bool {
         text.contains(&escape)
             && (0..text.len()).any(|at| names.iter().any(|name| begins(&text[at..], name, escape)))
     };
-    stands(b'\\') || own_escapes(text).any(stands)
+    let mut tried = [b'\\'; MOST_ESCAPES];
+    let mut count = 1;
+    if stands(b'\\') {
+        return true;
+    }
+    for escape in own_escapes(text) {
+        if !tried[..count].contains(&escape) && count < MOST_ESCAPES {
+            tried[count] = escape;
+            count += 1;
+            if stands(escape) {
+                return true;
+            }
+        }
+    }
+    false
 }
 
-/// The characters that the text declares as escapes.
+/// How many escape characters a text is searched with: each is a walk over all of it.
+const MOST_ESCAPES: usize = 8;
+
+/// The characters that the text declares as escapes, in a string of any kind.
 fn own_escapes(text: &[u8]) -> impl Iterator<Item = u8> {
     const DECLARATION: &[u8] = b"uescape";
-    text.windows(DECLARATION.len())
-        .enumerate()
-        .filter(|(_, piece)| piece.eq_ignore_ascii_case(DECLARATION))
-        .filter_map(
-            |(at, piece)| match text.get(skip_space(text, at + piece.len())..)? {
-                [b'\'', escape, ..] => Some(*escape),
+    (0..text.len())
+        .filter(|at| {
+            text[*at] | 0x20 == b'u'
+                && text.len() - at >= DECLARATION.len()
+                && text[*at..at + DECLARATION.len()].eq_ignore_ascii_case(DECLARATION)
+        })
+        .filter_map(|at| {
+            let string = text.get(skip_space(text, at + DECLARATION.len())?..)?;
+            match string {
+                [b'\'', escape, ..] | [b'e' | b'E', b'\'', escape, ..] => Some(*escape),
+                [b'$', rest @ ..] => {
+                    let tag = rest.iter().take(64).position(|byte| *byte == b'$')?;
+                    rest.get(tag + 1).copied()
+                }
                 _ => None,
-            },
-        )
+            }
+        })
 }
 
 /// Whether `text` begins with `name`, each letter as it is or escaped.

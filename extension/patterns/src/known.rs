@@ -150,6 +150,10 @@ fn labelled(rest: &[u8]) -> Option<(usize, usize)> {
     Some((from, from + length))
 }
 
+/// The longest user, and the longest password with its host, that is looked for in an address, in bytes.
+const LONGEST_USER: usize = 256;
+const LONGEST_REST: usize = 1024;
+
 /// The password of an address `scheme://user:password@host`, told by the colon before it.
 fn password(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let ends =
@@ -157,6 +161,7 @@ fn password(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let user = text[..at]
         .iter()
         .rev()
+        .take(LONGEST_USER)
         .take_while(|byte| !ends(byte))
         .count();
     let begins = at - user;
@@ -164,6 +169,7 @@ fn password(text: &[u8], at: usize) -> Option<(usize, usize)> {
         return None;
     }
     let rest = &text[at + 1..];
+    let rest = &rest[..rest.len().min(LONGEST_REST)];
     // A password may hold a slash or an at sign although it should not: the last one before a space ends it.
     let address = rest
         .iter()

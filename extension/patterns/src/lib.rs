@@ -9,8 +9,10 @@ mod literals;
 mod misspelt;
 mod names;
 mod prepared;
+mod transaction_end;
 
 pub use known::{MASK, mask_known};
 pub use literals::mask_literals;
 pub use names::{is_sensitive_statement, mentions};
-pub use prepared::{LONGEST_NAME, PreparedNames};
+pub use prepared::{LONGEST_NAME, PreparedNames, executes_escaped_name};
+pub use transaction_end::ends_transaction;

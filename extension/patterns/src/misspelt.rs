@@ -28,19 +28,35 @@ pub(crate) fn calls(text: &[u8]) -> bool {
         let length = text[at..].iter().take_while(|byte| is_word(**byte)).count();
         let word = &text[at..at + length];
         at += length;
-        let candidate = (8..=LONGEST).contains(&length) && word.contains(&b'_');
-        if candidate && CALLS.iter().any(|(name, most)| is_near(word, name, *most)) {
-            let behind = if text.get(at) == Some(&b'"') {
-                at + 1
-            } else {
-                at
-            };
-            if text.get(skip_space(text, behind)) == Some(&b'(') {
-                return true;
-            }
+        // Few words are called, so this is asked before how near they are.
+        if (8..=LONGEST).contains(&length) && is_called(text, at) && is_meant(word) {
+            return true;
         }
     }
     false
+}
+
+/// Whether a parenthesis follows the word that ends at `at`.
+fn is_called(text: &[u8], at: usize) -> bool {
+    let behind = match text.get(at) {
+        Some(b'"') => at + 1,
+        _ => at,
+    };
+    skip_space(text, behind).is_none_or(|at| text.get(at) == Some(&b'('))
+}
+
+fn is_meant(word: &[u8]) -> bool {
+    let has_gap = word.contains(&b'_');
+    CALLS.iter().any(|(name, most)| {
+        if has_gap {
+            is_near(word, name, *most)
+        } else {
+            let joined = name.iter().filter(|letter| **letter != b'_');
+            joined
+                .map(u8::to_ascii_lowercase)
+                .eq(word.iter().map(u8::to_ascii_lowercase))
+        }
+    })
 }
 
 /// Whether at most `most` letters have to be changed, added, left out, or swapped with the next one to

@@ -9,16 +9,23 @@ const NAMES: &[&[u8]] = &[
     b"control_plane",
     b"create_secret",
     b"rotate_secret",
-    b"get_secret",
+    GET,
     b"create_token",
     b"create_endpoint",
     b"pgp_encrypt",
     b"pgp_decrypt",
 ];
 
+/// The functions that read begin so, and go on in one of these ways.
+const GET: &[u8] = b"get_secret";
+const GETS: &[&[u8]] = &[b"s", b"_by_name", b"_version"];
+
 /// What our tokens and signing secrets start with: at the beginning of a word, so that a table of
 /// `jpgs_…` is none.
 const PREFIXES: &[&[u8]] = &[b"pgs_", b"whsec_"];
+
+/// So much of a token is none yet, in bytes behind its prefix.
+const TOO_SHORT: usize = 8;
 
 /// A name of ours that others use too, as Supabase in its role `authenticated`: it counts where it is
 /// called.
@@ -34,17 +41,52 @@ pub fn is_sensitive_statement(text: &[u8]) -> bool {
 
 fn plainly(text: &[u8]) -> bool {
     (0..text.len()).any(|at| {
-        let begins = |name: &[u8]| begins_with(&text[at..], name);
-        match text[at] | 0x20 {
-            b'a' => begins(CALLED) && text.get(skip_space(text, at + CALLED.len())) == Some(&b'('),
-            b'c' | b'g' | b'r' => NAMES.iter().any(|name| begins(name)),
-            b'p' | b'w' => {
-                NAMES.iter().any(|name| begins(name))
-                    || (at == 0 || !is_word(text[at - 1])) && PREFIXES.iter().any(|one| begins(one))
-            }
-            _ => false,
+        let letter = text[at] | 0x20;
+        if !matches!(letter, b'a' | b'c' | b'g' | b'p' | b'r' | b'w')
+            || at > 0 && goes_on(text[at - 1])
+        {
+            return false;
         }
+        let rest = &text[at..];
+        NAMES.iter().any(|name| begins_with(rest, name))
+            && (letter != b'g' || is_get(&rest[GET.len()..]))
+            || letter == b'a'
+                && begins_with(rest, CALLED)
+                && skip_space(text, at + CALLED.len()).is_none_or(|at| text.get(at) == Some(&b'('))
+            || PREFIXES
+                .iter()
+                .any(|prefix| begins_with(rest, prefix) && is_token(&rest[prefix.len()..]))
     })
+}
+
+/// Whether a byte makes one word with the name behind it. Digits and dollars may end a number or a
+/// quote just as well, and what is not ASCII may be a space that somebody copied from a page.
+fn goes_on(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || byte == b'_'
+}
+
+/// Whether what stands behind [`GET`] makes it one of the functions that read; `get_secretary` is none.
+fn is_get(behind: &[u8]) -> bool {
+    let ends = |behind: &[u8]| {
+        !behind
+            .first()
+            .copied()
+            .is_some_and(|byte| goes_on(byte) || byte.is_ascii_digit())
+    };
+    ends(behind)
+        || GETS
+            .iter()
+            .any(|rest| begins_with(behind, rest) && ends(&behind[rest.len()..]))
+}
+
+/// Whether it may be a token's random part: names that people give are shorter, or in small letters.
+fn is_token(behind: &[u8]) -> bool {
+    let is_letter = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_+/".contains(byte);
+    let length = behind.iter().take_while(is_letter).count();
+    length >= TOO_SHORT
+        && behind[..length]
+            .iter()
+            .any(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 /// Whether `name` stands in a text as a word of its own, however it is quoted or its letters are
@@ -78,8 +120,13 @@ mod tests {
             "SELECT Control_Plane.Rotate_Secret($1, $2)",
             "select control_plane /* here */ . /**/ \"create_secret\" ('a')",
             "select get_secrets('a')",
-            "select 'pgs_abc'",
-            "pgs_abc",
+            "select 'pgs_Zq7Xk2Vb9Wm4'",
+            "pgs_Zq7Xk2Vb9Wm4",
+            "select get_secret ('a')",
+            "select get_secret_version($1, 2)",
+            "select 1control_plane.f('a')",
+            "select\u{a0}get_secret('a')",
+            "do $$get_secrets$$",
             "select Authenticate ('abc')",
             "select authenticate --\n ('abc')",
             "select creat_secret('a', 'b', 'c')",
@@ -87,6 +134,10 @@ mod tests {
             "select create_secert('a')",
             "select rotat_secret(a",
             "select gte_secret('a')",
+            "select CreateSecret('a', 'b', 'c')",
+            "select controlplane.pgpencrypt('a')",
+            r#"select U&"!0063reate_secret"('a') UESCAPE $$!$$"#,
+            r#"select U&"!0063reate_secret"('a') uescape E'!'"#,
             r#"select U&"\0063ontrol_plan\0065".purge_secret('a')"#,
             r#"select u&"!0063ontrol!+00005fplane".purge_secret('a') "#,
             r#"select U&"!0063reate_secret"('a') UESCAPE '!'"#,
@@ -115,6 +166,9 @@ mod tests {
             r"select E'\x63ontrol'",
             r#"select U&"\0063ontrol""#,
             "select get_section(1), create_sector(2)",
+            "select get_secretary('a'), get_secret_at from budget_secrets where forget_secret('a')",
+            "select * from k8s_control_plane_nodes, pgs_stats where 'pgs_version' = 'pgs_a'",
+            "select unauthenticate (1)",
         ] {
             assert!(!is_sensitive_statement(text.as_bytes()), "{text}");
         }

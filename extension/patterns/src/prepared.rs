@@ -41,7 +41,7 @@ impl Iterator for PreparedNames<'_> {
                     .is_some_and(is_word);
             if stands {
                 self.at = at + EXECUTE.len();
-                let name = name_at(self.text, skip_space(self.text, self.at));
+                let name = skip_space(self.text, self.at).and_then(|at| name_at(self.text, at));
                 if name.is_some() {
                     return name;
                 }
@@ -54,10 +54,13 @@ impl Iterator for PreparedNames<'_> {
 fn name_at(text: &[u8], at: usize) -> Option<[u8; LONGEST_NAME + 1]> {
     let mut name = [0; LONGEST_NAME + 1];
     let mut length = 0;
+    let mut cut = false;
     let mut keep = |byte: u8| {
         if length < LONGEST_NAME {
             name[length] = byte;
             length += 1;
+        } else {
+            cut = true;
         }
     };
     if text.get(at) == Some(&b'"') {
@@ -72,7 +75,25 @@ fn name_at(text: &[u8], at: usize) -> Option<[u8; LONGEST_NAME + 1]> {
         let word = text.get(at..)?.iter().take_while(|byte| is_word(**byte));
         word.for_each(|byte| keep(byte.to_ascii_lowercase()));
     }
+    if cut && let Err(whole) = std::str::from_utf8(&name[..length]) {
+        // Postgres cuts between characters.
+        name[whole.valid_up_to()..].fill(0);
+    }
     (length > 0).then_some(name)
+}
+
+/// Whether a text executes something whose name is written with Unicode escapes, which nobody does who
+/// does not want to hide it.
+#[must_use]
+pub fn executes_escaped_name(text: &[u8]) -> bool {
+    let executed = |at: usize| {
+        text[at] | 0x20 == b'e'
+            && text.len() - at > EXECUTE.len()
+            && text[at..at + EXECUTE.len()].eq_ignore_ascii_case(EXECUTE)
+    };
+    let escaped = |at: usize| matches!(text.get(at..), Some([b'u' | b'U', b'&', b'"', ..]));
+    (0..text.len())
+        .any(|at| executed(at) && skip_space(text, at + EXECUTE.len()).is_none_or(escaped))
 }
 
 #[cfg(test)]
@@ -101,6 +122,14 @@ mod tests {
         assert_eq!(of("explain execute p$1"), ["p$1"]);
         assert_eq!(of("grant execute on function f to a"), ["on"]);
         assert_eq!(of(&format!("execute {}", "x".repeat(70))), ["x".repeat(63)]);
+        assert_eq!(
+            of(&format!("execute {}", "\u{e4}".repeat(40))),
+            ["\u{e4}".repeat(31)]
+        );
+        assert!(executes_escaped_name(
+            br#"explain execute /* a */ U&"\0070"(1)"#
+        ));
+        assert!(!executes_escaped_name(b"execute u1(1)"));
         for none in [
             "",
             "select executed(1)",

@@ -18,7 +18,10 @@ pub(crate) fn register_callback() {
 #[pg_guard]
 unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _arg: *mut core::ffi::c_void) {
     let committed = match event {
-        pg_sys::XactEvent::XACT_EVENT_COMMIT => true,
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => {
+            redaction::sensitive::at_commit();
+            true
+        }
         pg_sys::XactEvent::XACT_EVENT_ABORT => {
             redaction::activity::at_abort();
             false

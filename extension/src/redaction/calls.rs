@@ -23,17 +23,28 @@ unsafe extern "C-unwind" {
     fn check_functions_in_node(node: *mut pg_sys::Node, checker: Checker, of: *mut c_void) -> bool;
     fn get_func_namespace(function: pg_sys::Oid) -> pg_sys::Oid;
     fn get_namespace_oid(name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
-    #[link_name = "RelationIdGetRelation"]
-    fn open_relation(relation: pg_sys::Oid) -> pg_sys::Relation;
-    #[link_name = "RelationClose"]
-    fn close_relation(relation: pg_sys::Relation);
+    #[link_name = "try_relation_open"]
+    fn open_relation(relation: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> pg_sys::Relation;
+    #[link_name = "relation_close"]
+    fn close_relation(relation: pg_sys::Relation, lock: pg_sys::LOCKMODE);
 }
 
-/// A view whose definition is walked over, and those within whose definitions it stands: a definition names
-/// its own view too, as OLD and NEW.
-struct Within {
-    view: pg_sys::Oid,
-    outer: *const Within,
+/// The views whose definitions were walked over already: each once, however often and in whichever it stands.
+struct Views {
+    count: usize,
+    seen: [pg_sys::Oid; MOST_VIEWS],
+}
+
+/// A statement over more views than this counts as one of ours.
+const MOST_VIEWS: usize = 256;
+
+impl Views {
+    const fn new() -> Self {
+        Self {
+            count: 0,
+            seen: [pg_sys::InvalidOid; MOST_VIEWS],
+        }
+    }
 }
 
 /// The first id of what initdb did not make.
@@ -65,19 +76,22 @@ unsafe extern "C-unwind" fn check(function: pg_sys::Oid, _: *mut c_void) -> bool
 /// An analysed statement, in a transaction; the callers' frames hold nothing to be dropped.
 pub(super) unsafe fn in_query(query: *mut pg_sys::Query) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { in_query_within(query, std::ptr::null_mut()) }
+    unsafe {
+        let mut views = Views::new();
+        in_query_over(query, (&raw mut views).cast())
+    }
 }
 
 /// # Safety
-/// As [`in_query`]; `within` is a `Within` or NULL.
-unsafe fn in_query_within(query: *mut pg_sys::Query, within: *mut c_void) -> bool {
+/// As [`in_query`]; `views` is a `Views`.
+unsafe fn in_query_over(query: *mut pg_sys::Query, views: *mut c_void) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         if (*query).commandType == pg_sys::CmdType::CMD_UTILITY {
             return in_utility((*query).utilityStmt);
         }
         let flags = pg_sys::QTW_EXAMINE_RTES_BEFORE as c_int;
-        walk_query(query, walk, within, flags)
+        walk_query(query, walk, views, flags)
     }
 }
 
@@ -106,7 +120,8 @@ pub(super) unsafe fn in_utility(statement: *mut pg_sys::Node) -> bool {
         // What is not analysed yet is no tree that can be walked over.
         let analysed =
             !held.is_null() && matches!((*held).type_, NodeTag::T_Query | NodeTag::T_FuncExpr);
-        analysed && walk(held, std::ptr::null_mut())
+        let mut views = Views::new();
+        analysed && walk(held, (&raw mut views).cast())
     }
 }
 
@@ -141,7 +156,7 @@ unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, of: *mut c_void) -> bo
     // SAFETY: Postgres walks over nodes, each what its tag says.
     unsafe {
         match (*node).type_ {
-            NodeTag::T_Query => return in_query_within(node.cast(), of),
+            NodeTag::T_Query => return in_query_over(node.cast(), of),
             NodeTag::T_RangeTblEntry => {
                 // What is in it, is walked over by itself.
                 return in_view(node.cast(), of.cast());
@@ -155,29 +170,26 @@ unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, of: *mut c_void) -> bo
 /// Whether a relation is a view whose definition calls one of ours.
 ///
 /// # Safety
-/// As [`in_query`]; `outer` are the views within which it stands, or NULL.
-unsafe fn in_view(entry: *mut pg_sys::RangeTblEntry, outer: *const Within) -> bool {
-    // SAFETY: the caller's promise. Postgres holds a lock on what a statement names; an error gives the
-    // reference back with the transaction.
+/// As [`in_query`]; `views` is a `Views` that nothing else refers to meanwhile.
+unsafe fn in_view(entry: *mut pg_sys::RangeTblEntry, views: *mut Views) -> bool {
+    // SAFETY: the caller's promise. The lock, which the rewriter takes too, keeps the definition as it is
+    // while it is walked over; it ends with the transaction, and with an error the reference.
     unsafe {
         let is_view = (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION
             && (*entry).relkind.cast_unsigned() == pg_sys::RELKIND_VIEW
             && (*entry).relid.to_u32() >= FIRST_OF_USERS;
-        let mut around = outer;
-        while let Some(within) = around.as_ref() {
-            if within.view == (*entry).relid {
-                return false;
-            }
-            around = within.outer;
-        }
-        if !is_view {
+        let count = (*views).count;
+        let seen = &(&(*views).seen)[..count];
+        // A definition names its own view too, as OLD and NEW.
+        if !is_view || seen.contains(&(*entry).relid) {
             return false;
         }
-        let within = Within {
-            view: (*entry).relid,
-            outer,
-        };
-        let relation = open_relation((*entry).relid);
+        if count == MOST_VIEWS {
+            return true;
+        }
+        (&mut (*views).seen)[count] = (*entry).relid;
+        (*views).count = count + 1;
+        let relation = open_relation((*entry).relid, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
         if relation.is_null() {
             return false;
         }
@@ -190,10 +202,10 @@ unsafe fn in_view(entry: *mut pg_sys::RangeTblEntry, outer: *const Within) -> bo
         let found = (0..usize::try_from(count).unwrap_or(0)).any(|at| {
             let rule = *(*rules).rules.add(at);
             any((*rule).actions, |query| {
-                in_query_within(query.cast(), (&raw const within).cast_mut().cast())
+                in_query_over(query.cast(), views.cast())
             })
         });
-        close_relation(relation);
+        close_relation(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
         found
     }
 }

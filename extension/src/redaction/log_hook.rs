@@ -39,14 +39,15 @@ unsafe extern "C-unwind" fn before_log(record: *mut pg_sys::ErrorData) {
     }
 }
 
-/// What stands in the place of a message that has no format string of the server's own.
-const WITHOUT_FORMAT: &CStr = c"a statement about pg_secrets failed";
+/// What stands in the place of a message that a function put together by itself, as by RAISE.
+const OWN_ERROR: &CStr = c"an error whose own words are masked, since they may quote a value";
+const OWN_MESSAGE: &CStr = c"a message whose own words are masked, since they may quote a value";
 
 /// Which function of Postgres's logs parse trees and plans.
 const PRINTS_TREES: &CStr = c"elog_node_display";
 
-/// Why a client does not see Postgres's own words.
-const HINT: &CStr = c"Postgres's own words are masked, since they may quote a value; the SQLSTATE says what failed. Misspelt names, wrong types and missing grants look like this: control_plane.grant_project() gives a role what it needs.";
+/// Why a client does not see all of Postgres's own words.
+const HINT: &CStr = c"What may quote a value is masked in this message; the SQLSTATE says what failed, and the fields for table, column and constraint where. Misspelt names, wrong types and missing grants look like this: control_plane.grant_project() gives a role what it needs.";
 
 /// # Safety
 /// The record's texts are C strings or NULL.
@@ -97,13 +98,19 @@ unsafe fn redact(record: &mut pg_sys::ErrorData) {
             } else {
                 CStr::from_ptr(record.message_id)
             };
-            let message = if format == c"%s" {
-                WITHOUT_FORMAT
-            } else {
-                format
+            let own = match (format == c"%s", is_error) {
+                (true, true) => Some(OWN_ERROR),
+                (true, false) => Some(OWN_MESSAGE),
+                (false, _) => None,
             };
-            record.message = replace(record.message, message);
-            record.hint = if is_error { copy(HINT) } else { null_mut() };
+            let quotes = format.to_bytes().contains(&b'%');
+            record.message = replace(record.message, own.unwrap_or(format));
+            tell_cause(record);
+            record.hint = if is_error && quotes {
+                copy(HINT)
+            } else {
+                null_mut()
+            };
         }
         record.detail = null_mut();
         record.detail_log = null_mut();
@@ -163,20 +170,57 @@ unsafe fn replace(text: *mut c_char, with: &CStr) -> *mut c_char {
     }
 }
 
+/// Puts the system's words in the place of `%m`: they name the cause, and hold no value.
+///
+/// # Safety
+/// The record's message is a C string or NULL.
+unsafe fn tell_cause(record: &mut pg_sys::ErrorData) {
+    // SAFETY: the caller's promise; the system's words are a C string, and the room is for all of it.
+    unsafe {
+        if record.message.is_null() {
+            return;
+        }
+        let text = CStr::from_ptr(record.message).to_bytes();
+        let Some(at) = text.windows(2).position(|piece| piece == b"%m") else {
+            return;
+        };
+        let cause = CStr::from_ptr(libc::strerror(record.saved_errno)).to_bytes();
+        let length = text.len() - 2 + cause.len();
+        let room = allocate(length + 1).cast::<u8>();
+        if room.is_null() {
+            return;
+        }
+        let whole = std::slice::from_raw_parts_mut(room, length + 1);
+        whole[..at].copy_from_slice(&text[..at]);
+        whole[at..at + cause.len()].copy_from_slice(cause);
+        whole[at + cause.len()..length].copy_from_slice(&text[at + 2..]);
+        whole[length] = 0;
+        record.message = room.cast();
+    }
+}
+
 /// A copy in the record's own memory context, which is the current one; NULL where no memory is left.
 ///
 /// # Safety
 /// In a process of the server.
 unsafe fn copy(text: &CStr) -> *mut c_char {
     let bytes = text.to_bytes_with_nul();
-    let flags = pg_sys::MCXT_ALLOC_NO_OOM as i32;
-    // SAFETY: an allocation that does not raise, written within its size.
+    // SAFETY: written within its size.
     unsafe {
-        let context = pg_sys::CurrentMemoryContext;
-        let room = pg_sys::MemoryContextAllocExtended(context, bytes.len(), flags);
+        let room = allocate(bytes.len());
         if !room.is_null() {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), room.cast::<u8>(), bytes.len());
         }
-        room.cast()
+        room
     }
+}
+
+/// Room in the record's own memory context, which is the current one; NULL where no memory is left.
+///
+/// # Safety
+/// In a process of the server.
+unsafe fn allocate(size: usize) -> *mut c_char {
+    let flags = pg_sys::MCXT_ALLOC_NO_OOM as i32;
+    // SAFETY: an allocation that does not raise.
+    unsafe { pg_sys::MemoryContextAllocExtended(pg_sys::CurrentMemoryContext, size, flags).cast() }
 }

@@ -15,9 +15,7 @@ unsafe extern "C-unwind" {
 
 /// Masks a statement where it stands. Answers whether there was a literal or a parameter in it.
 pub(super) fn mask(text: &mut [u8]) -> bool {
-    // SAFETY: reads a setting of this process.
-    let escapes = unsafe { !pg_sys::standard_conforming_strings };
-    let held = mask_literals(text, escapes);
+    let held = mask_literals(text);
     mask_known(text);
     held
 }

@@ -14,10 +14,12 @@ mod calls;
 mod function_hook;
 mod log_hook;
 mod masked;
+mod open_queries;
 mod plan_sources;
 mod remembered;
 pub(crate) mod sensitive;
 mod statement_hooks;
+mod verdicts;
 pub(crate) mod wrappers;
 
 /// Installs the hooks; once, while the library is preloaded, before any other hook of ours.

@@ -3,6 +3,7 @@
 //!
 //! A Bloom filter: nothing that was put in is ever missed, nothing is allocated, and no text is kept.
 
+use super::verdicts;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const WORDS: usize = 8192;
@@ -20,8 +21,12 @@ static FILTER: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 /// Remembers a text.
 pub(super) fn add(text: &[u8]) {
     USED.store(true, Ordering::Relaxed);
+    let mut is_new = false;
     for (word, bit) in places(text) {
-        FILTER[word].fetch_or(bit, Ordering::Relaxed);
+        is_new |= FILTER[word].fetch_or(bit, Ordering::Relaxed) & bit == 0;
+    }
+    if is_new {
+        verdicts::forget();
     }
 }
 

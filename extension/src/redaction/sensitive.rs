@@ -5,8 +5,11 @@
 //! which it came.
 #![allow(unsafe_code)]
 
+use super::verdicts::{self, Verdict};
 use super::{activity, masked, remembered, wrappers};
-use pg_secrets_patterns::{PreparedNames, is_sensitive_statement};
+use pg_secrets_patterns::{
+    PreparedNames, ends_transaction, executes_escaped_name, is_sensitive_statement,
+};
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::{CStr, c_char};
@@ -19,8 +22,9 @@ unsafe extern "C-unwind" {
     fn prepared(name: *const c_char, raise: bool) -> *mut pg_sys::PreparedStatement;
 }
 
+/// What is known of the client's statement.
 #[derive(Clone, Copy)]
-struct Verdict {
+struct Statement {
     message: pg_sys::TimestampTz,
     text: *const c_char,
     sensitive: bool,
@@ -30,8 +34,10 @@ thread_local! {
     /// The message during which the end of a sensitive statement is logged.
     static ENDING: Cell<pg_sys::TimestampTz> = const { Cell::new(0) };
     static MARKED: Cell<pg_sys::TimestampTz> = const { Cell::new(0) };
-    static VERDICT: Cell<Verdict> = const {
-        Cell::new(Verdict { message: 0, text: std::ptr::null(), sensitive: false })
+    /// The transaction in which something was marked last.
+    static MARKED_IN: Cell<u32> = const { Cell::new(0) };
+    static STATEMENT: Cell<Statement> = const {
+        Cell::new(Statement { message: 0, text: std::ptr::null(), sensitive: false })
     };
 }
 
@@ -52,6 +58,7 @@ pub(crate) fn mark() {
         // SAFETY: the client's statement, a C string or NULL.
         unsafe { remember(pg_sys::debug_query_string) };
     }
+    MARKED_IN.set(transaction());
     activity::mask();
 }
 
@@ -66,6 +73,33 @@ fn is_marked() -> bool {
     marked != 0 && marked == message()
 }
 
+/// The number of this process's present transaction; 0 outside of one.
+pub(super) fn transaction() -> u32 {
+    // SAFETY: the process's own entry, which nobody else writes, or NULL.
+    unsafe {
+        pg_sys::MyProc.as_ref().map_or(0, |entry| {
+            #[cfg(any(feature = "pg15", feature = "pg16"))]
+            let number = entry.lxid;
+            #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+            let number = entry.vxid.lxid;
+            number
+        })
+    }
+}
+
+/// Whether something sensitive was done in this transaction, which can fail at its end.
+fn is_transaction_marked() -> bool {
+    let marked = MARKED_IN.get();
+    let now = transaction();
+    // A worker of replication gives a transaction up before it says why.
+    marked != 0 && (marked == now || now == 0 && !is_client())
+}
+
+/// Called when a transaction is committed: nothing of it can fail any more.
+pub(crate) fn at_commit() {
+    MARKED_IN.set(0);
+}
+
 /// Knows a text again, as it is and as it is masked, if it can hold a value at all.
 ///
 /// # Safety
@@ -77,13 +111,15 @@ pub(super) unsafe fn remember(text: *const c_char) {
     // SAFETY: the caller's promise; the copy is as long, and given back.
     unsafe {
         let raw = CStr::from_ptr(text).to_bytes();
+        let is_known = is_sensitive_statement(raw);
         let copy = masked::try_copy(text, usize::MAX, pg_sys::CurrentMemoryContext);
         if copy.is_null() {
             remembered::add(raw);
             return;
         }
         let room = std::slice::from_raw_parts_mut(copy.cast::<u8>(), raw.len());
-        if masked::mask(room) {
+        // Most are known by their words in either form, and need no place.
+        if masked::mask(room) && !(is_known && is_sensitive_statement(room)) {
             remembered::add(raw);
             remembered::add(room);
         }
@@ -97,60 +133,87 @@ pub(super) fn is_statement_sensitive() -> bool {
     if ending != 0 && ending == message() {
         return true;
     }
-    // SAFETY: the client's statement, a C string or NULL, and the process's own entry or NULL.
+    // SAFETY: the client's statement, a C string or NULL.
     unsafe {
         let text = pg_sys::debug_query_string;
         if text.is_null() {
-            return is_marked() && is_fast_path();
+            // By the fast path, in a worker that runs no text, or where the end of a message ends its
+            // transaction.
+            return is_transaction_marked() && is_busy();
         }
-        is_marked() || is_by_verdict(text)
+        is_marked()
+            || is_by_verdict(text)
+            || is_transaction_marked()
+                && (!is_client() || ends_transaction(CStr::from_ptr(text).to_bytes()))
     }
+}
+
+/// Whether this process serves a client. Others may run several statements without saying when each begins.
+fn is_client() -> bool {
+    // SAFETY: reads the process's own state.
+    unsafe { pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND }
 }
 
 /// # Safety
 /// `text` is the client's statement.
 unsafe fn is_by_verdict(text: *const c_char) -> bool {
-    // A background worker may run several statements without saying when each begins.
-    // SAFETY: reads the process's own state, and the caller's promise.
-    unsafe {
-        let known = VERDICT.get();
-        let is_client = pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND;
-        if is_client && known.message == message() && known.text == text {
-            return known.sensitive;
-        }
-        let sensitive = is_text_sensitive(CStr::from_ptr(text).to_bytes());
-        VERDICT.set(Verdict {
-            message: message(),
-            text,
-            sensitive,
-        });
-        sensitive
+    let known = STATEMENT.get();
+    if is_client() && known.message == message() && known.text == text {
+        return known.sensitive;
     }
+    // SAFETY: the caller's promise.
+    let sensitive = is_text_sensitive(unsafe { CStr::from_ptr(text) }.to_bytes());
+    STATEMENT.set(Statement {
+        message: message(),
+        text,
+        sensitive,
+    });
+    sensitive
 }
 
-/// # Safety
-/// In a process of the server.
-unsafe fn is_fast_path() -> bool {
+/// Whether this process does something for its client just now; unknown is yes.
+fn is_busy() -> bool {
+    use pg_sys::BackendState::{
+        STATE_IDLE, STATE_IDLEINTRANSACTION, STATE_IDLEINTRANSACTION_ABORTED,
+    };
     // SAFETY: the process's own entry or NULL.
-    unsafe {
-        let entry = pg_sys::MyBEEntry;
-        !entry.is_null() && (*entry).st_state == pg_sys::BackendState::STATE_FASTPATH
-    }
+    let entry = unsafe { pg_sys::MyBEEntry.as_ref() };
+    entry.is_none_or(|entry| {
+        !matches!(
+            entry.st_state,
+            STATE_IDLE | STATE_IDLEINTRANSACTION | STATE_IDLEINTRANSACTION_ABORTED
+        )
+    })
 }
 
 /// Whether a text of SQL, or one that quotes some, is sensitive. Allocates nothing and does not raise.
 pub(super) fn is_text_sensitive(text: &[u8]) -> bool {
-    is_itself_sensitive(text)
-        || PreparedNames::of(text).any(|name| {
+    match verdict(text) {
+        Verdict::Sensitive => true,
+        Verdict::Harmless => false,
+        Verdict::Executes => PreparedNames::of(text).any(|name| {
             // SAFETY: a C string; looks into a table of the process's own.
             let statement = unsafe { prepared(name.as_ptr().cast(), false) };
             // SAFETY: a prepared statement or NULL.
             unsafe { is_prepared_text_sensitive(statement) }
-        })
+        }),
+    }
 }
 
-fn is_itself_sensitive(text: &[u8]) -> bool {
-    is_sensitive_statement(text) || wrappers::named_in(text) || remembered::contains(text)
+fn verdict(text: &[u8]) -> Verdict {
+    verdicts::on(text, || {
+        let sensitive = is_sensitive_statement(text)
+            || wrappers::named_in(text)
+            || remembered::contains(text)
+            || executes_escaped_name(text);
+        if sensitive {
+            Verdict::Sensitive
+        } else if PreparedNames::of(text).next().is_some() {
+            Verdict::Executes
+        } else {
+            Verdict::Harmless
+        }
+    })
 }
 
 /// # Safety
@@ -161,7 +224,7 @@ unsafe fn is_prepared_text_sensitive(statement: *mut pg_sys::PreparedStatement) 
         let Some(source) = statement.as_ref().and_then(|it| it.plansource.as_ref()) else {
             return false;
         };
-        is_itself_sensitive(CStr::from_ptr(source.query_string).to_bytes())
+        verdict(CStr::from_ptr(source.query_string).to_bytes()) == Verdict::Sensitive
     }
 }
 

@@ -5,7 +5,7 @@
 //! masked, at the same length, and with a query id of 0, for which pg_stat_statements keeps nothing.
 #![allow(unsafe_code)]
 
-use super::{calls, masked, plan_sources, sensitive};
+use super::{calls, masked, open_queries, plan_sources, sensitive};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::OnceLock;
@@ -141,8 +141,16 @@ unsafe fn shield(query: *mut pg_sys::QueryDesc) {
     // SAFETY: the caller's promise. The current context is the one in which the statement was put
     // together, so the copy lives as long.
     unsafe {
-        if !(*query).sourceText.is_null() {
-            (*query).sourceText = masked::copy((*query).sourceText);
+        let text = (*query).sourceText;
+        if !text.is_null() {
+            let shown = masked::copy(text);
+            (*query).sourceText = shown;
+            // What pg_cursors shows, to whoever has the session next.
+            if let Some(portal) = pg_sys::ActivePortal.as_mut()
+                && portal.sourceText == text
+            {
+                portal.sourceText = shown;
+            }
         }
         (*(*query).plannedstmt).queryId = 0;
     }
@@ -157,6 +165,7 @@ unsafe extern "C-unwind" fn at_start(query: *mut pg_sys::QueryDesc, flags: c_int
     unsafe {
         let before =
             sensitive::is_statement_sensitive() || is_inner_text_sensitive((*query).sourceText);
+        open_queries::set(query, before, sensitive::transaction());
         if before {
             sensitive::mark();
             shield(query);
@@ -164,6 +173,7 @@ unsafe extern "C-unwind" fn at_start(query: *mut pg_sys::QueryDesc, flags: c_int
         next(query, flags);
         // A function of ours in the plan shows when its expression is set up.
         if !before && sensitive::is_statement_sensitive() {
+            open_queries::set(query, true, sensitive::transaction());
             shield(query);
         }
     }
@@ -203,14 +213,21 @@ unsafe extern "C-unwind" fn at_run(
 unsafe fn watched(query: *mut pg_sys::QueryDesc, run: impl FnOnce()) {
     // SAFETY: the caller's promise.
     unsafe {
-        let before =
-            sensitive::is_statement_sensitive() || is_inner_text_sensitive((*query).sourceText);
+        let before = sensitive::is_statement_sensitive()
+            || open_queries::contain(query, sensitive::transaction());
+        let plan = (*query).plannedstmt;
+        let parallel = (*plan).parallelModeNeeded;
         if before {
             sensitive::mark();
+            // A parallel worker is a process of its own, and knows nothing of what is sensitive here. After an
+            // error a plan that is kept goes on without workers.
+            (*plan).parallelModeNeeded = false;
         }
         run();
+        (*plan).parallelModeNeeded = parallel;
         // What it called may have called us.
         if !before && sensitive::is_statement_sensitive() {
+            open_queries::set(query, true, sensitive::transaction());
             shield(query);
         }
     }
@@ -223,8 +240,9 @@ unsafe extern "C-unwind" fn at_end(query: *mut pg_sys::QueryDesc) {
         .unwrap_or(standard_end);
     // SAFETY: as in `at_start`. After an error the message ends, and with it what it says here.
     unsafe {
+        let transaction = sensitive::transaction();
         let ending =
-            !sensitive::is_statement_sensitive() && is_inner_text_sensitive((*query).sourceText);
+            !sensitive::is_statement_sensitive() && open_queries::contain(query, transaction);
         if ending {
             sensitive::set_ending(true);
         }
@@ -232,6 +250,7 @@ unsafe extern "C-unwind" fn at_end(query: *mut pg_sys::QueryDesc) {
         if ending {
             sensitive::set_ending(false);
         }
+        open_queries::set(query, false, transaction);
     }
 }
 

@@ -2,6 +2,7 @@
 //! statement that names one of them is as sensitive as one that names us.
 #![allow(unsafe_code)]
 
+use super::verdicts;
 use pg_secrets_patterns::mentions;
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::null_mut;
@@ -13,6 +14,7 @@ static LISTED: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
 /// The setting's assign hook.
 pub(crate) unsafe extern "C-unwind" fn assign(value: *const c_char, _extra: *mut c_void) {
     LISTED.store(value.cast_mut(), Ordering::Relaxed);
+    verdicts::forget();
 }
 
 /// Whether a text names one of them. Allocates nothing.
@@ -28,8 +30,10 @@ pub(super) fn named_in(text: &[u8]) -> bool {
         .any(|entry| mentions(text, name_of(entry)))
 }
 
-/// The last part of an entry such as `app.store_password` or `"Store"`.
+/// The last part of an entry such as `app.store_password`, `store_password(text)` or `"Store"`.
 fn name_of(entry: &[u8]) -> &[u8] {
+    let parameters = entry.iter().position(|byte| *byte == b'(');
+    let entry = &entry[..parameters.unwrap_or(entry.len())];
     let last = entry.rsplit(|byte| *byte == b'.').next().unwrap_or(entry);
     let last = last.trim_ascii();
     let unquoted = last
