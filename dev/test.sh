@@ -15,11 +15,12 @@ cargo fmt --all --check
 cargo clippy --release --workspace --all-targets --quiet -- -D warnings
 say 'Tests'
 export PG_SECRETS_TEST_PYTHON=$PWD/target/test-venv/bin/python
-if ! "$PG_SECRETS_TEST_PYTHON" -c 'import pysequoia, standardwebhooks' 2>/dev/null; then
-  # An OpenPGP program of others, which opens what we sealed, and a verifier of what we signed.
+if ! "$PG_SECRETS_TEST_PYTHON" -c 'import pysequoia, standardwebhooks, pgspot' 2>/dev/null; then
+  # An OpenPGP program of others, which opens what we sealed, a verifier of what we signed, and one that looks
+  # for holes in install scripts.
   python3 -m venv --clear target/test-venv
   "$PG_SECRETS_TEST_PYTHON" -m pip install --quiet --disable-pip-version-check \
-    pysequoia==0.1.35 standardwebhooks==1.1.0
+    pysequoia==0.1.35 standardwebhooks==1.1.0 pgspot==0.9.4
 fi
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT

@@ -271,8 +271,9 @@ CREATE TABLE control_plane.delivery_attempts (
 
 -- Who may do what. A grantee is a database role or a subject that a trusted login authenticates;
 -- the two never mix. role_oid says which role of that name, within the cluster with that system
--- identifier: a role that was dropped and made again has none of it. project_id NULL is every project. A grant that is bound to a service lets its
--- holder read under that service's name alone.
+-- identifier: a role that was dropped and made again has none of it. project_id NULL is every project;
+-- name_prefix is what the names in it begin with, byte for byte, and NULL is all of them. A grant that is
+-- bound to a service lets its holder read under that service's name alone. One that has expired is none.
 CREATE TABLE control_plane.grants (
     id uuid NOT NULL,
     kind text NOT NULL,
@@ -284,8 +285,17 @@ CREATE TABLE control_plane.grants (
     service varchar(50),
     granted_by text NOT NULL,
     granted_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    name_prefix text,
+    expires_at timestamptz,
     CONSTRAINT grants_pkey PRIMARY KEY (id),
-    CONSTRAINT grants_key UNIQUE NULLS NOT DISTINCT (grantee, kind, permission, project_id, service),
+    CONSTRAINT grants_key UNIQUE NULLS NOT DISTINCT (grantee, kind, permission, project_id, service, name_prefix),
+    CONSTRAINT grants_name_prefix_check CHECK (
+        name_prefix IS NULL OR (
+            project_id IS NOT NULL
+            AND pg_catalog.char_length(name_prefix) BETWEEN 1 AND 255
+            AND name_prefix OPERATOR(pg_catalog.!~) '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'
+        )
+    ),
     CONSTRAINT grants_kind_check CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['role', 'subject'])),
     CONSTRAINT grants_role_oid_check CHECK (
         (kind OPERATOR(pg_catalog.=) 'role') OPERATOR(pg_catalog.=) (role_oid IS NOT NULL)
@@ -305,7 +315,7 @@ CREATE TABLE control_plane.grants (
     )
 );
 
--- Bearer tokens, kept as the SHA-256 of their text.
+-- Bearer tokens, kept as the SHA-256 of their text. last_used_at is stored by a worker, at most once a minute.
 CREATE TABLE control_plane.tokens (
     id uuid NOT NULL,
     token_sha256 bytea NOT NULL,
@@ -315,6 +325,7 @@ CREATE TABLE control_plane.tokens (
     revoked_at timestamptz,
     created_by text NOT NULL,
     created_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    last_used_at timestamptz,
     CONSTRAINT tokens_pkey PRIMARY KEY (id),
     CONSTRAINT tokens_token_sha256_key UNIQUE (token_sha256),
     CONSTRAINT tokens_service_check CHECK (

@@ -267,7 +267,21 @@ CREATE TYPE control_plane.project_grant AS (
     project_id text,
     service text,
     granted_by text,
-    granted_at timestamptz
+    granted_at timestamptz,
+    name_prefix text,
+    expires_at timestamptz
+);
+
+-- A token without its hash.
+CREATE TYPE control_plane.token AS (
+    id uuid,
+    subject text,
+    service text,
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    created_by text,
+    created_at timestamptz,
+    last_used_at timestamptz
 );
 
 -- An endpoint. create_endpoint and rotate_endpoint_secret alone show its signing secret, once.

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | `DATABASE_URL` | `--database-url` | none | where the database is, see `database_url.rs`; a password only in the variable |
 //! | `PGPASSWORD` | none | none | the password, where the URL has none |
-//! | `PG_SECRETS_TOKEN` | none | none | reencrypt: the token of an administrator, where the login acts for others |
+//! | `PG_SECRETS_TOKEN` | none | none | reencrypt, token: the token of an administrator, where the login acts for others |
 //! | `PG_SECRETS_LISTEN` | `--listen` | `127.0.0.1:8484` | address and port of the REST service |
 //! | `PG_SECRETS_POOL_SIZE` | `--pool-size` | `16` | connections to the database for requests and relay |
 //! | `PG_SECRETS_WEBHOOK_ALLOW` | `--webhook-allow` | unset | networks (CIDR, comma between) that webhooks go to, http or https, and nowhere else; unset: https to globally routable addresses |
@@ -52,6 +52,11 @@ pub enum Command {
     /// the token in PG_SECRETS_TOKEN; any other has the rights of its role. Each batch is a transaction
     /// of its own: stop this at any time, and run it again.
     Reencrypt(ReencryptArguments),
+    /// Make, list and revoke bearer tokens
+    ///
+    /// For administrators. A login that is listed in pg_secrets.trusted_logins acts for the subject of
+    /// the token in PG_SECRETS_TOKEN; any other has the rights of its role.
+    Token(TokenArguments),
     /// Look at an installation, and say what is wrong with it
     ///
     /// Best run as a superuser of the database: what the login may not look at is reported as not checked. It
@@ -118,6 +123,42 @@ pub struct ReencryptArguments {
     /// How many values are re-encrypted in one transaction
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10000))]
     pub(crate) batch: u16,
+}
+
+/// What `pg-secrets token` is to do.
+#[derive(Debug, Args)]
+pub struct TokenArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    #[command(subcommand)]
+    pub(crate) command: TokenCommand,
+}
+
+/// What can be done with tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token for a subject, and print it, this once
+    Create {
+        /// Whose grants the token has
+        subject: String,
+        /// The one service that it reads for
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+        /// When it ends, as 2027-01-31T12:00:00Z; without it never
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<jiff::Timestamp>,
+    },
+    /// List tokens, without their text
+    List {
+        /// Of this subject alone
+        #[arg(long, value_name = "NAME")]
+        subject: Option<String>,
+    },
+    /// Revoke a token: the next request that brings it fails
+    Revoke {
+        /// The token's id, as list prints it
+        id: Uuid,
+    },
 }
 
 /// The flags of `pg-secrets doctor`.

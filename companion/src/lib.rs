@@ -13,7 +13,9 @@ pub mod masking;
 pub mod reencrypt;
 pub mod serve;
 pub mod telemetry;
+pub mod token;
 
+mod administrator;
 mod answer;
 mod auth;
 mod consumer;
@@ -25,6 +27,7 @@ mod envelope;
 mod error;
 mod extract;
 mod grace;
+mod grant;
 mod key_file;
 mod policy;
 mod private_file;

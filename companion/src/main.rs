@@ -3,7 +3,9 @@
 use clap::Parser;
 use pg_secrets_companion::config::{Cli, Command};
 use pg_secrets_companion::masking::masked;
-use pg_secrets_companion::{core_dumps, decrypt, doctor, keygen, reencrypt, serve, telemetry};
+use pg_secrets_companion::{
+    core_dumps, decrypt, doctor, keygen, reencrypt, serve, telemetry, token,
+};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
         Command::Reencrypt(arguments) => reencrypt::run(arguments),
+        Command::Token(arguments) => token::run(arguments),
         Command::Decrypt(arguments) => decrypt::run(&arguments),
     };
     match outcome {

@@ -3,19 +3,15 @@
 //! Each batch is a transaction of its own in the database, which does all of the work: this command
 //! may be killed at any moment, and run again.
 
+use crate::administrator::{Administrator, as_caller};
 use crate::config::ReencryptArguments;
-use crate::db::{Database, Parameter};
-use crate::error::Error;
-use crate::secret_text::SecretText;
+use crate::db::Parameter;
 use crate::visible::visible;
-use anyhow::{Context, anyhow, bail};
-use axum::http::StatusCode;
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 use tokio_postgres::Row;
-use tokio_postgres::types::Json;
 
 /// How long to wait for what other sessions hold, before a further try.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -28,19 +24,6 @@ const REPORT: Duration = Duration::from_secs(5);
 
 /// How many failures are listed.
 const MOST_LISTED: usize = 20;
-
-/// The caller: whom the token is for, or where there is none the login itself.
-macro_rules! as_caller {
-    ($columns:literal, $call:literal) => {
-        concat!(
-            "SELECT ",
-            $columns,
-            " FROM (SELECT CASE WHEN $1::text IS NULL THEN '' ELSE control_plane.authenticate($1, $2) END AS subject) AS caller, LATERAL control_plane.",
-            $call,
-            " WHERE caller.subject IS NOT NULL"
-        )
-    };
-}
 
 const KEYS: &str = as_caller!(
     "key.fingerprint, key.primary, key.available, key.versions + key.endpoints",
@@ -65,18 +48,13 @@ const FAILURES: &str = as_caller!(
 pub fn run(arguments: ReencryptArguments) -> anyhow::Result<()> {
     let batch = i32::from(arguments.batch);
     let target = arguments.database.target()?;
-    let token = std::env::var("PG_SECRETS_TOKEN")
-        .ok()
-        .filter(|token| !token.is_empty())
-        .map(SecretText::new);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the runtime does not start")?;
     runtime.block_on(async {
-        let mut session = Session {
-            database: Database::new(&target, 1)?,
-            token,
+        let session = Session {
+            administrator: Administrator::of(&target, "pg-secrets reencrypt", KEYS).await?,
         };
         session.reencrypt(batch).await
     })
@@ -109,30 +87,16 @@ fn under_older_keys(keys: &[Key]) -> u64 {
 }
 
 struct Session {
-    database: Database,
-    /// Whose rights count, where the login acts for others.
-    token: Option<SecretText>,
+    administrator: Administrator,
 }
 
 impl Session {
-    async fn ask(
-        &self,
-        statement: &'static str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<Vec<Row>, Error> {
-        let request = Json(json!({"application_name": "pg-secrets reencrypt"}));
-        let mut all: Vec<Parameter<'_>> = vec![&self.token, &request];
-        all.extend_from_slice(parameters);
-        self.database.run(statement, &all).await
-    }
-
     async fn rows(
         &self,
         statement: &'static str,
         parameters: &[Parameter<'_>],
     ) -> anyhow::Result<Vec<Row>> {
-        let rows = self.ask(statement, parameters).await;
-        rows.map_err(|error| anyhow!(explain(&error, self.token.is_some())))
+        self.administrator.rows(statement, parameters).await
     }
 
     async fn keys(&self) -> anyhow::Result<Vec<Key>> {
@@ -149,20 +113,7 @@ impl Session {
             .context("the database did not answer with a number")
     }
 
-    /// A login that acts for nobody but itself has the rights of its role, and no use for a token.
-    async fn settle_identity(&mut self) {
-        if self.token.is_none() {
-            return;
-        }
-        if let Err(Error::Refused(problem)) = self.ask(KEYS, &[]).await
-            && problem.status == StatusCode::FORBIDDEN
-        {
-            self.token = None;
-        }
-    }
-
-    async fn reencrypt(&mut self, batch: i32) -> anyhow::Result<()> {
-        self.settle_identity().await;
+    async fn reencrypt(&self, batch: i32) -> anyhow::Result<()> {
         let keys = self.keys().await?;
         let total = under_older_keys(&keys);
         tell_missing(&keys);
@@ -226,25 +177,6 @@ impl Session {
                 "{left} are left under older keys, and {failures} cannot be decrypted with the key that their row names (control_plane.verify_secrets() lists them); keep the older keys, add what is missing to pg_secrets.key_file, reload the server, and run this again"
             ),
         }
-    }
-}
-
-/// What the database said, in words for somebody who runs this command.
-fn explain(error: &Error, with_token: bool) -> String {
-    match error {
-        Error::Refused(problem) if problem.status == StatusCode::UNAUTHORIZED && !with_token => {
-            "nobody is authenticated: this login acts for others, so set PG_SECRETS_TOKEN to the token of an administrator".to_owned()
-        }
-        // 3F000: no such schema; 42883: no such function.
-        Error::Internal(fault)
-            if fault
-                .sqlstate
-                .as_deref()
-                .is_some_and(|state| matches!(state, "3F000" | "42883")) =>
-        {
-            "this database does not hold pg_secrets, or an older one: DATABASE_URL must name the database of the setting pg_secrets.database".to_owned()
-        }
-        other => visible(&other.for_people()),
     }
 }
 

@@ -3,11 +3,12 @@
 use crate::envelope;
 use crate::error::Error;
 use crate::routes::{
-    audit, audit_head, consumers, create, create_webhook, delete, delete_webhook, deliveries,
-    end_grace, extend_grace, get, get_by_name, get_policy, get_webhook, health, list,
-    list_webhooks, ping_webhook, purge, read, redeliver, register_consumer, restore, rollback,
-    rotate, rotate_webhook_secret, set_policy, set_rotation, unregister_consumer, update_webhook,
-    version, versions,
+    audit, audit_head, consumers, create, create_grant, create_token, create_webhook, delete,
+    delete_webhook, deliveries, end_grace, extend_grace, get, get_by_name, get_policy, get_webhook,
+    health, list, list_grants, list_tokens, list_webhooks, ping_webhook, purge, read, redeliver,
+    register_consumer, restore, revoke_grant, revoke_token, rollback, rotate,
+    rotate_webhook_secret, set_policy, set_rotation, unregister_consumer, update_webhook, version,
+    versions,
 };
 use crate::state::AppState;
 use axum::Router;
@@ -71,6 +72,17 @@ pub(crate) fn router(state: AppState) -> Router {
         .route(
             "/api/projects/{project_id}/read",
             routing::post(read::handle),
+        )
+        .route(
+            "/api/tokens",
+            routing::post(create_token::handle).get(list_tokens::handle),
+        )
+        .route("/api/tokens/{id}", routing::delete(revoke_token::handle))
+        .route(
+            "/api/grants",
+            routing::post(create_grant::handle)
+                .get(list_grants::handle)
+                .delete(revoke_grant::handle),
         )
         .route("/api/audit", routing::get(audit::handle))
         .route("/api/audit/head", routing::get(audit_head::handle))

@@ -2,7 +2,7 @@
 //! compares it with sql/.
 #![allow(unsafe_code)]
 
-use crate::access::{grants, tokens};
+use crate::access::{claims, grants, tokens, visible_rows};
 use crate::audit::{head, list as list_records, verify as verify_audit};
 use crate::backend::entry::{enter, enter_audit_trigger, enter_protecting_trigger};
 use crate::install;
@@ -84,7 +84,12 @@ entry_points! {
     pgs_project_grants / pg_finfo_pgs_project_grants => grants::project_grants,
     pgs_create_token / pg_finfo_pgs_create_token => tokens::create_token,
     pgs_revoke_token / pg_finfo_pgs_revoke_token => tokens::revoke_token,
+    pgs_list_tokens / pg_finfo_pgs_list_tokens => tokens::list_tokens,
+    pgs_token_id / pg_finfo_pgs_token_id => tokens::token_id,
     pgs_authenticate / pg_finfo_pgs_authenticate => tokens::authenticate,
+    pgs_authenticate_subject / pg_finfo_pgs_authenticate_subject => claims::authenticate_subject,
+    pgs_pre_request / pg_finfo_pgs_pre_request => claims::pre_request,
+    pgs_may_list / pg_finfo_pgs_may_list => visible_rows::may_list,
     pgs_list_audit / pg_finfo_pgs_list_audit => list_records::list_audit,
     pgs_denied_reads / pg_finfo_pgs_denied_reads => list_records::denied_reads,
     pgs_pgp_keys / pg_finfo_pgs_pgp_keys => list_keys::pgp_keys,

@@ -44,6 +44,7 @@ pub extern "C-unwind" fn _PG_init() {
     workers::wake::request_shared_memory();
     audit::ring::request_shared_memory();
     access::rejected_tokens::request_shared_memory();
+    access::token_uses::request_shared_memory();
     redaction::install();
     access::strong_locks::install();
     backend::transaction::register_callback();

@@ -114,6 +114,17 @@ async fn a_dump_restored_into_an_empty_server_with_the_same_key_is_the_same() ->
         (consumers == 2).then_some(())
     })
     .await;
+    eventually("when the token was used", || async {
+        let used: bool = sql
+            .one(
+                "SELECT bool_and(last_used_at IS NOT NULL) FROM control_plane.tokens",
+                &[],
+            )
+            .await
+            .ok()?;
+        used.then_some(())
+    })
+    .await;
     let before = contents(&sql).await?;
     assert!(
         before.iter().filter(|(_, rows)| !rows.is_empty()).count() >= 9,

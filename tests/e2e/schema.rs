@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::process::Command;
 
 /// Each part of the schema, and the query that lists it, one line a thing.
-const PARTS: [(&str, &str); 9] = [
+const PARTS: [(&str, &str); 10] = [
     (
         "relations",
         "SELECT format('%s %s owner=%s acl=%s options=%s', c.relkind, c.relname, c.relowner::regrole, c.relacl, c.reloptions)
@@ -47,6 +47,14 @@ const PARTS: [(&str, &str); 9] = [
              p.proowner::regrole, CASE l.lanname WHEN 'c' THEN p.prosrc ELSE md5(p.prosrc) END, p.probin)
          FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
          WHERE p.pronamespace = 'control_plane'::regnamespace",
+    ),
+    (
+        "row security",
+        "SELECT format('%s forced=%s %s', c.oid::regclass, c.relforcerowsecurity,
+             (SELECT string_agg(format('%s %s %s %s %s', p.polname, p.polcmd, p.polpermissive, p.polroles,
+                 pg_get_expr(p.polqual, p.polrelid)), ', ' ORDER BY p.polname)
+              FROM pg_policy AS p WHERE p.polrelid = c.oid))
+         FROM pg_class AS c WHERE c.relnamespace = 'control_plane'::regnamespace AND c.relrowsecurity",
     ),
     (
         "triggers",

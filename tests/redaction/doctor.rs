@@ -246,8 +246,22 @@ async fn rights_that_go_too_far_are_told_of() -> Proof {
     let cluster = Cluster::start(Key::new(), COLLECTED);
     install(&cluster).await?;
     let sql = cluster.sql().await?;
-    sql.run("CREATE ROLE other").await?;
+    // What a grant gives is as it should be.
+    sql.run("CREATE ROLE other; SELECT control_plane.grant_project('other', 'list', 'p')")
+        .await?;
+    let said = doctor(&cluster, "postgres", &[]);
+    assert!(!said.text.contains("other on"), "{}", said.text);
     for (break_it, mend_it, told) in [
+        (
+            "GRANT SELECT (value_encrypted) ON control_plane.secrets TO other",
+            "REVOKE SELECT (value_encrypted) ON control_plane.secrets FROM other",
+            "other on control_plane.secrets.value_encrypted",
+        ),
+        (
+            "ALTER TABLE control_plane.secrets DISABLE ROW LEVEL SECURITY",
+            "ALTER TABLE control_plane.secrets ENABLE ROW LEVEL SECURITY",
+            "may not list: control_plane.secrets",
+        ),
         (
             "GRANT EXECUTE ON FUNCTION control_plane.get_secret TO PUBLIC",
             "REVOKE EXECUTE ON FUNCTION control_plane.get_secret FROM PUBLIC",

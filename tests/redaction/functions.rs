@@ -29,6 +29,7 @@ const OPEN: &[&str] = &[
     "event_types",
     "grantee",
     "name",
+    "name_prefix",
     "names",
     "project_id",
     "reason",

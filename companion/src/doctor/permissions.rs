@@ -39,6 +39,11 @@ const RULES: &[Rule] = &[
         advice: "Take it out of the list, and reload the server.",
     },
     Rule {
+        broken_by: include_str!("../../../sql/doctor/row_security_switched_off.sql"),
+        wrong: "somebody has switched row security off, so that roles see what they may not list",
+        advice: "ALTER TABLE … ENABLE ROW LEVEL SECURITY, and find out who it was.",
+    },
+    Rule {
         broken_by: include_str!("../../../sql/doctor/triggers_switched_off.sql"),
         wrong: "somebody has switched a trigger off, so that changes can go unrecorded",
         advice: "ALTER TABLE … ENABLE ALWAYS TRIGGER, and find out who it was.",

@@ -8,6 +8,8 @@ pub(crate) mod audit;
 pub(crate) mod audit_head;
 pub(crate) mod consumers;
 pub(crate) mod create;
+pub(crate) mod create_grant;
+pub(crate) mod create_token;
 pub(crate) mod create_webhook;
 pub(crate) mod delete;
 pub(crate) mod delete_webhook;
@@ -21,6 +23,8 @@ pub(crate) mod get_policy;
 pub(crate) mod get_webhook;
 pub(crate) mod health;
 pub(crate) mod list;
+pub(crate) mod list_grants;
+pub(crate) mod list_tokens;
 pub(crate) mod list_webhooks;
 pub(crate) mod ping_webhook;
 pub(crate) mod purge;
@@ -28,6 +32,8 @@ pub(crate) mod read;
 pub(crate) mod redeliver;
 pub(crate) mod register_consumer;
 pub(crate) mod restore;
+pub(crate) mod revoke_grant;
+pub(crate) mod revoke_token;
 pub(crate) mod rollback;
 pub(crate) mod rotate;
 pub(crate) mod rotate_webhook_secret;
@@ -48,6 +54,8 @@ mod tests {
             audit::DENIED,
             consumers::STATEMENT,
             create::STATEMENT,
+            create_grant::STATEMENT,
+            create_token::STATEMENT,
             create_webhook::STATEMENT,
             delete::STATEMENT,
             dry_run::STATEMENT,
@@ -62,11 +70,15 @@ mod tests {
             list::STATEMENT,
             list_webhooks::STATEMENT,
             ping_webhook::STATEMENT,
+            list_grants::STATEMENT,
+            list_tokens::STATEMENT,
             purge::STATEMENT,
             read::STATEMENT,
             redeliver::STATEMENT,
             register_consumer::STATEMENT,
             restore::STATEMENT,
+            revoke_grant::STATEMENT,
+            revoke_token::STATEMENT,
             rollback::STATEMENT,
             rotate::STATEMENT,
             rotate_webhook_secret::STATEMENT,

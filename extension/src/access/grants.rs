@@ -1,17 +1,22 @@
 //! Giving and taking permissions.
 
+use crate::access::expiry;
 use crate::access::identity::{self, Caller};
-use crate::access::names::{check_identifier, check_service};
+use crate::access::names::{check_identifier, check_prefix, check_service};
 use crate::access::rights::{Permission, Rights};
 use crate::audit::changes;
 use crate::audit::record::Record;
 use crate::backend::answer::{Answer, Composite};
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
+use crate::backend::timestamp;
 use crate::error::{Error, Result};
 use crate::{gucs, id};
 use pgrx::pg_sys;
 use serde_json::json;
+
+/// What grantee, project and prefix may be together, in bytes: an index holds all of them in one entry.
+const LONGEST_KEY: usize = 2400;
 
 /// A grant as a caller names it.
 struct Named {
@@ -20,11 +25,12 @@ struct Named {
     permission: Permission,
     project: Option<String>,
     service: Option<String>,
+    name_prefix: Option<String>,
 }
 
 impl Named {
-    /// `(grantee, permission, project_id, service, kind)`. Without a kind the grantee is the
-    /// database role of that name, if there is one, else a subject.
+    /// `(grantee, permission, project_id, service, kind, name_prefix)`. Without a kind the grantee is
+    /// the database role of that name, if there is one, else a subject.
     fn read(arguments: &Arguments<'_>) -> Result<Self> {
         let grantee = arguments.required_text(0, "grantee")?;
         check_identifier("grantee", &grantee)?;
@@ -49,6 +55,22 @@ impl Named {
                 ),
             );
         }
+        let name_prefix = arguments.text(5)?;
+        if let Some(prefix) = &name_prefix {
+            check_prefix(prefix)?;
+            if project.is_none() {
+                return Err(
+                    Error::bad_input("name_prefix is about the names of one project")
+                        .with_hint("Give its project_id too."),
+                );
+            }
+        }
+        let part = |text: &Option<String>| text.as_deref().map_or(0, str::len);
+        if grantee.len() + part(&project) + part(&name_prefix) > LONGEST_KEY {
+            return Err(Error::bad_input(format!(
+                "grantee, project_id and name_prefix must have at most {LONGEST_KEY} bytes together"
+            )));
+        }
         let kind = match arguments.text(4)?.as_deref() {
             Some("role") => "role",
             Some("subject") => "subject",
@@ -62,6 +84,7 @@ impl Named {
             permission,
             project,
             service,
+            name_prefix,
         })
     }
 
@@ -74,24 +97,33 @@ impl Named {
             "grantee": self.grantee,
             "permission": self.permission.name(),
         }));
+        if let Some(prefix) = &self.name_prefix {
+            record.add_detail("name_prefix", json!(prefix));
+        }
         record.by_administrator(rights.is_administrator())
     }
 
-    fn params(&self) -> [Param<'_>; 5] {
+    fn params(&self) -> [Param<'_>; 6] {
         [
             Param::Text(Some(self.kind)),
             Param::Text(Some(&self.grantee)),
             Param::Text(Some(self.permission.name())),
             Param::Text(self.project.as_deref()),
             Param::Text(self.service.as_deref()),
+            Param::Text(self.name_prefix.as_deref()),
         ]
     }
 }
 
-/// Who may change a grant: a manager of its project, for admin and for all projects an
-/// administrator.
+/// Who may change a grant: a manager of its project or, where it is for names that begin with
+/// something, of all such names; for admin and for all projects an administrator. A manager may give
+/// whatever permission there is on what is managed, also one that he has not himself.
 fn require_manager(session: &Session, caller: &Caller, named: &Named) -> Result<Rights> {
-    let rights = Rights::of(session, caller, named.project.as_deref())?;
+    let rights = match (&named.project, &named.name_prefix) {
+        // What fits the prefix fits all names that begin with it.
+        (Some(project), Some(prefix)) => Rights::on(session, caller, project, prefix)?,
+        (project, _) => Rights::of(session, caller, project.as_deref())?,
+    };
     if named.project.is_none() && !rights.is_administrator() {
         return Err(Error::forbidden(
             "permission denied: a grant for every project is an administrator's to change",
@@ -132,28 +164,34 @@ fn begin_change(
 }
 
 static INSERT: Statement = Statement::new(
-    c"INSERT INTO control_plane.grants AS g (kind, grantee, permission, project_id, service, id, granted_by, role_oid, cluster) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT ON CONSTRAINT grants_key DO UPDATE SET role_oid = excluded.role_oid, cluster = excluded.cluster, granted_by = excluded.granted_by, granted_at = pg_catalog.clock_timestamp() WHERE g.role_oid IS DISTINCT FROM excluded.role_oid OR (g.role_oid IS NOT NULL AND g.cluster <> excluded.cluster)",
+    c"INSERT INTO control_plane.grants AS g (kind, grantee, permission, project_id, service, name_prefix, expires_at, id, granted_by, role_oid, cluster) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT ON CONSTRAINT grants_key DO UPDATE SET expires_at = excluded.expires_at, role_oid = excluded.role_oid, cluster = excluded.cluster, granted_by = excluded.granted_by, granted_at = pg_catalog.clock_timestamp() WHERE g.expires_at IS DISTINCT FROM excluded.expires_at OR g.role_oid IS DISTINCT FROM excluded.role_oid OR (g.role_oid IS NOT NULL AND g.cluster <> excluded.cluster)",
 );
 
 static SELECT_ONE: Statement = Statement::new(
-    c"SELECT g.id, g.kind, g.grantee, g.permission, g.project_id, g.service::text, g.granted_by, g.granted_at FROM control_plane.grants AS g WHERE g.kind = $1 AND g.grantee = $2 AND g.permission = $3 AND g.project_id IS NOT DISTINCT FROM $4 AND g.service IS NOT DISTINCT FROM $5",
+    c"SELECT g.id, g.kind, g.grantee, g.permission, g.project_id, g.service::text, g.granted_by, g.granted_at, g.name_prefix, g.expires_at FROM control_plane.grants AS g WHERE g.kind = $1 AND g.grantee = $2 AND g.permission = $3 AND g.project_id IS NOT DISTINCT FROM $4 AND g.service IS NOT DISTINCT FROM $5 AND g.name_prefix IS NOT DISTINCT FROM $6",
 );
 
-/// grant_project: gives a permission; giving it twice is once.
+/// grant_project: gives a permission, until it expires; giving it twice is once, and gives it the second
+/// end.
 pub(crate) fn grant_project<'s>(
     session: &'s Session,
     caller: &Caller,
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let named = Named::read(arguments)?;
+    let expires_at = expiry::read(arguments, 6)?;
     let (rights, role) = begin_change(session, caller, &named)?;
     if named.kind == "role" {
         let role = role.ok_or_else(|| Error::not_found("no such database role"))?;
         set_execute(session, true, role, &named.grantee)?;
     }
-    let [kind, grantee, permission, project, service] = named.params();
+    let [kind, grantee, permission, project, service, prefix] = named.params();
+    let mut record = named.record("grant.created", &rights);
+    if let Some(end) = expires_at {
+        record.add_detail("expires_at", json!(timestamp::of(session, end)?));
+    }
     {
-        let _declared = changes::declare(caller, named.record("grant.created", &rights));
+        let _declared = changes::declare(caller, record);
         session.run(
             &INSERT,
             &[
@@ -162,6 +200,8 @@ pub(crate) fn grant_project<'s>(
                 permission,
                 project,
                 service,
+                prefix,
+                Param::Timestamp(expires_at),
                 Param::Uuid(Some(id::new()?)),
                 Param::Text(Some(&caller.actor)),
                 Param::OptionalOid(role),
@@ -177,7 +217,7 @@ pub(crate) fn grant_project<'s>(
 }
 
 static DELETE: Statement = Statement::new(
-    c"DELETE FROM control_plane.grants AS g WHERE g.kind = $1 AND g.grantee = $2 AND g.permission = $3 AND g.project_id IS NOT DISTINCT FROM $4 AND g.service IS NOT DISTINCT FROM $5",
+    c"DELETE FROM control_plane.grants AS g WHERE g.kind = $1 AND g.grantee = $2 AND g.permission = $3 AND g.project_id IS NOT DISTINCT FROM $4 AND g.service IS NOT DISTINCT FROM $5 AND g.name_prefix IS NOT DISTINCT FROM $6",
 );
 
 static ANY_LEFT: Statement = Statement::new(
@@ -212,20 +252,18 @@ pub(crate) fn revoke_project<'s>(
 }
 
 // Given to the role itself: what it inherits may be taken away elsewhere.
-static HOLDS_EXECUTE: Statement = Statement::new(
-    c"SELECT EXISTS (SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) AS execute CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS usage WHERE p.oid = 'control_plane.get_secret(uuid, text)'::regprocedure AND execute.grantee = $1 AND usage.grantee = $1)",
+static HOLDS_ALL: Statement = Statement::new(
+    c"SELECT EXISTS (SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) AS execute CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS usage WHERE p.oid = 'control_plane.get_secret(uuid, text)'::regprocedure AND execute.grantee = $1 AND usage.grantee = $1) AND EXISTS (SELECT FROM pg_catalog.pg_attribute AS a CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) AS chosen WHERE a.attrelid = 'control_plane.secrets'::regclass AND a.attname = 'id' AND chosen.grantee = $1)",
 );
 
 static SET_EXECUTE: Statement = Statement::new(c"SELECT control_plane.set_execute($1, $2)");
 
-/// Lets a role call the functions, or no longer. Each of them checks its caller by itself; without
-/// this a grant to a role would need two more statements to be of use.
+/// Lets a role call the functions, and select what is no secret, or no longer. Each function checks its
+/// caller by itself, as row security does for each row; without this a grant to a role would need more
+/// statements to be of use.
 fn set_execute(session: &Session, allowed: bool, role: pg_sys::Oid, name: &str) -> Result<()> {
-    let held = session
-        .run(&HOLDS_EXECUTE, &[Param::Oid(role)])?
-        .first()
-        .and_then(|row| row.boolean(0));
-    if held == Some(allowed) {
+    let held = session.run(&HOLDS_ALL, &[Param::Oid(role)])?.first();
+    if allowed && held.and_then(|row| row.boolean(0)) == Some(true) {
         return Ok(());
     }
     // Two at once would fail on the same rows of the catalogue.
@@ -239,24 +277,32 @@ fn set_execute(session: &Session, allowed: bool, role: pg_sys::Oid, name: &str) 
 }
 
 static SELECT_ALL: Statement = Statement::new(
-    c"SELECT g.id, g.kind, g.grantee, g.permission, g.project_id, g.service::text, g.granted_by, g.granted_at FROM control_plane.grants AS g WHERE $1 IS NULL OR g.project_id IS NULL OR g.project_id = $1 ORDER BY g.project_id NULLS FIRST, g.grantee, g.permission, g.service",
+    c"SELECT g.id, g.kind, g.grantee, g.permission, g.project_id, g.service::text, g.granted_by, g.granted_at, g.name_prefix, g.expires_at FROM control_plane.grants AS g WHERE ($1 IS NULL OR g.project_id IS NULL OR g.project_id = $1) AND ($2::text[] IS NULL OR EXISTS (SELECT FROM unnest($2) AS p (prefix) WHERE pg_catalog.starts_with(g.name_prefix, p.prefix))) ORDER BY g.project_id NULLS FIRST, g.grantee, g.permission, g.service, g.name_prefix",
 );
 
-/// project_grants: what was granted for a project, and what holds for all.
+/// project_grants: what was granted for a project, and what holds for all; to a manager of some names
+/// what he can change himself. Grants that have expired are shown until they are revoked.
 pub(crate) fn project_grants<'s>(
     session: &'s Session,
     caller: &Caller,
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let project = arguments.text(0)?;
-    let rights = Rights::of(session, caller, project.as_deref())?;
-    rights.require(Permission::Manage)?;
+    let rights = match &project {
+        Some(project) => Rights::within(session, caller, project)?,
+        None => Rights::of(session, caller, None)?,
+    };
+    let reach = rights.reach(Permission::Manage)?;
     if project.is_none() && !rights.is_administrator() {
         return Err(Error::forbidden(
             "permission denied: the grants of every project are an administrator's to see",
         )
         .with_hint("Name the project."));
     }
-    let rows = session.run(&SELECT_ALL, &[Param::Text(project.as_deref())])?;
+    let params = [
+        Param::Text(project.as_deref()),
+        Param::Texts(reach.prefixes()),
+    ];
+    let rows = session.run(&SELECT_ALL, &params)?;
     Ok(Answer::Rows(rows))
 }

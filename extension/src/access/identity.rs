@@ -8,7 +8,7 @@
 use crate::error::{Error, Result};
 use crate::gucs;
 use pgrx::pg_sys;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::net::IpAddr;
 
@@ -60,6 +60,7 @@ struct Authenticated {
 
 thread_local! {
     static AUTHENTICATED: RefCell<Option<Authenticated>> = const { RefCell::new(None) };
+    static CLAIMS_TAKEN: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Caller {
@@ -137,7 +138,7 @@ impl Caller {
     pub(crate) fn require_known(&self) -> Result<()> {
         if self.rights_of == RightsOf::Nobody {
             return Err(Error::unauthenticated("nobody is authenticated").with_hint(
-                "A trusted login calls control_plane.authenticate(token) first, in the same transaction.",
+                "A trusted login calls control_plane.authenticate(token) first, in the same transaction; PostgREST calls control_plane.pre_request() by its setting db-pre-request.",
             ));
         }
         Ok(())
@@ -173,8 +174,15 @@ pub(crate) fn authenticate(subject: &str, service: Option<&str>, request: Reques
     })
 }
 
+/// Whether the claims of the request are still to be looked at; they are once in a transaction, whether
+/// or not they name somebody.
+pub(crate) fn take_claims() -> bool {
+    !CLAIMS_TAKEN.replace(true)
+}
+
 /// Forgets who was authenticated; at the end of every transaction.
 pub(crate) fn forget() {
+    CLAIMS_TAKEN.set(false);
     AUTHENTICATED.with_borrow_mut(|known| *known = None);
 }
 

@@ -24,6 +24,11 @@ pub(crate) fn check_identifier(what: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks what names may begin with: 1 to 255 characters, no control characters.
+pub(crate) fn check_prefix(text: &str) -> Result<()> {
+    check_text("name_prefix", text, LONGEST_IDENTIFIER)
+}
+
 /// Checks a service's name: 1 to 50 characters, no control characters.
 pub(crate) fn check_service(text: &str) -> Result<()> {
     check_text("service", text, LONGEST_SERVICE)

@@ -57,27 +57,91 @@ impl Permission {
     }
 }
 
-/// The grants of one caller for one project.
+/// The grants of one caller: for a whole project, for one name in it, or for whatever there is in it.
 #[derive(Debug)]
 pub(crate) struct Rights {
     administrator: bool,
-    grants: Vec<(Permission, Option<String>)>,
+    grants: Vec<Grant>,
+}
+
+#[derive(Debug, Clone)]
+struct Grant {
+    permission: Permission,
+    /// The service that it is bound to.
+    service: Option<String>,
+    /// What the names begin with that it is for; all of the project where there is none.
+    name_prefix: Option<String>,
+}
+
+/// Which grants count.
+#[derive(Debug, Clone, Copy)]
+enum Names<'n> {
+    /// Those for every name.
+    All,
+    /// Those for this name.
+    One(&'n str),
+    /// Those for any name.
+    Any,
+}
+
+/// The names that a caller may do something with.
+#[derive(Debug)]
+pub(crate) enum Reach {
+    /// All of the project.
+    Everything,
+    /// Those that begin with one of these.
+    Beginning(Vec<String>),
+}
+
+impl Reach {
+    /// As a parameter of a statement, which is NULL for all names.
+    pub(crate) fn prefixes(&self) -> Option<&[String]> {
+        match self {
+            Reach::Everything => None,
+            Reach::Beginning(prefixes) => Some(prefixes),
+        }
+    }
 }
 
 // A role is the one that the grant was given to: a name that was dropped and made again is somebody
 // else. In a cluster that the rows were restored into, role numbers mean nothing; there names count,
-// as with every privilege that a dump brings.
+// as with every privilege that a dump brings. starts_with compares bytes: nothing in a prefix is a
+// wildcard.
 static OF_ROLE: Statement = Statement::new(
-    c"SELECT g.permission, g.service::text FROM control_plane.grants AS g JOIN pg_catalog.pg_roles AS r ON r.rolname = g.grantee WHERE g.kind = 'role' AND (g.cluster <> $3 OR g.role_oid = r.oid) AND (g.project_id IS NULL OR g.project_id = $2) AND pg_catalog.pg_has_role($1, r.oid, 'USAGE')",
+    c"SELECT g.permission, g.service::text, g.name_prefix FROM control_plane.grants AS g JOIN pg_catalog.pg_roles AS r ON r.rolname = g.grantee WHERE g.kind = 'role' AND (g.cluster <> $5 OR g.role_oid = r.oid) AND (g.project_id IS NULL OR g.project_id = $2) AND (g.name_prefix IS NULL OR $4 OR pg_catalog.starts_with($3, g.name_prefix)) AND (g.expires_at IS NULL OR g.expires_at > pg_catalog.clock_timestamp()) AND pg_catalog.pg_has_role($1, r.oid, 'USAGE')",
 );
 
 static OF_SUBJECT: Statement = Statement::new(
-    c"SELECT g.permission, g.service::text FROM control_plane.grants AS g WHERE g.kind = 'subject' AND g.grantee = $1 AND (g.project_id IS NULL OR g.project_id = $2)",
+    c"SELECT g.permission, g.service::text, g.name_prefix FROM control_plane.grants AS g WHERE g.kind = 'subject' AND g.grantee = $1 AND (g.project_id IS NULL OR g.project_id = $2) AND (g.name_prefix IS NULL OR $4 OR pg_catalog.starts_with($3, g.name_prefix)) AND (g.expires_at IS NULL OR g.expires_at > pg_catalog.clock_timestamp())",
 );
 
 impl Rights {
-    /// Looks up what `caller` may do in `project`. `None` asks for what holds in every project.
+    /// Looks up what `caller` may do in all of `project`. `None` asks for what holds in every project.
     pub(crate) fn of(session: &Session, caller: &Caller, project: Option<&str>) -> Result<Self> {
+        Self::look_up(session, caller, project, Names::All)
+    }
+
+    /// Looks up what `caller` may do with the secret of this name, whether or not there is one.
+    pub(crate) fn on(
+        session: &Session,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+    ) -> Result<Self> {
+        Self::look_up(session, caller, Some(project), Names::One(name))
+    }
+
+    /// Looks up what `caller` may do with whatever is in `project`.
+    pub(crate) fn within(session: &Session, caller: &Caller, project: &str) -> Result<Self> {
+        Self::look_up(session, caller, Some(project), Names::Any)
+    }
+
+    fn look_up(
+        session: &Session,
+        caller: &Caller,
+        project: Option<&str>,
+        names: Names<'_>,
+    ) -> Result<Self> {
         caller.require_known()?;
         if caller.is_superuser() {
             return Ok(Self {
@@ -85,19 +149,21 @@ impl Rights {
                 grants: Vec::new(),
             });
         }
+        let (name, any) = match names {
+            Names::All => (None, false),
+            Names::One(name) => (Some(name), false),
+            Names::Any => (None, true),
+        };
+        let [project, name, any] = [Param::Text(project), Param::Text(name), Param::Boolean(any)];
         let rows = match &caller.rights_of {
-            RightsOf::Role(role) => session.run(
-                &OF_ROLE,
-                &[
-                    Param::Oid(*role),
-                    Param::Text(project),
-                    Param::Bigint(identity::cluster()),
-                ],
-            )?,
-            RightsOf::Subject(subject) => session.run(
-                &OF_SUBJECT,
-                &[Param::Text(Some(subject)), Param::Text(project)],
-            )?,
+            RightsOf::Role(role) => {
+                let cluster = Param::Bigint(identity::cluster());
+                session.run(&OF_ROLE, &[Param::Oid(*role), project, name, any, cluster])?
+            }
+            RightsOf::Subject(subject) => {
+                let subject = Param::Text(Some(subject));
+                session.run(&OF_SUBJECT, &[subject, project, name, any])?
+            }
             RightsOf::Nobody => return Err(Error::internal("a caller that is not known")),
         };
         Self::read(rows)
@@ -123,11 +189,15 @@ impl Rights {
         let mut grants = Vec::new();
         for row in rows.iter() {
             let name = row.text(0).unwrap_or_default();
-            grants.push((Permission::parse(&name)?, row.text(1)));
+            grants.push(Grant {
+                permission: Permission::parse(&name)?,
+                service: row.text(1),
+                name_prefix: row.text(2),
+            });
         }
         let administrator = grants
             .iter()
-            .any(|(permission, _)| *permission == Permission::Admin);
+            .any(|grant| grant.permission == Permission::Admin);
         Ok(Self {
             administrator,
             grants,
@@ -145,7 +215,31 @@ impl Rights {
             || self
                 .grants
                 .iter()
-                .any(|(granted, _)| *granted == permission)
+                .any(|grant| grant.permission == permission)
+    }
+
+    /// What of these rights holds for the secret of this name.
+    pub(crate) fn narrowed_to(&self, name: &str) -> Self {
+        let fits = |grant: &&Grant| {
+            let prefix = grant.name_prefix.as_deref();
+            prefix.is_none_or(|prefix| name.as_bytes().starts_with(prefix.as_bytes()))
+        };
+        Self {
+            administrator: self.administrator,
+            grants: self.grants.iter().filter(fits).cloned().collect(),
+        }
+    }
+
+    /// The names for which `permission` is granted; refuses where there are none.
+    pub(crate) fn reach(&self, permission: Permission) -> Result<Reach> {
+        self.require(permission)?;
+        if self.administrator {
+            return Ok(Reach::Everything);
+        }
+        let of_permission = |grant: &&Grant| grant.permission == permission;
+        let granted = self.grants.iter().filter(of_permission);
+        let prefixes: Option<Vec<_>> = granted.map(|grant| grant.name_prefix.clone()).collect();
+        Ok(prefixes.map_or(Reach::Everything, Reach::Beginning))
     }
 
     /// Whether the caller may know that the project's secrets exist: with any permission but audit.
@@ -154,7 +248,7 @@ impl Rights {
             || self
                 .grants
                 .iter()
-                .any(|(granted, _)| *granted != Permission::Audit)
+                .any(|grant| grant.permission != Permission::Audit)
     }
 
     /// Refuses without `permission`. Who may not even see secrets of the project is answered as
@@ -198,8 +292,8 @@ impl Rights {
         let reads: Vec<Option<&str>> = self
             .grants
             .iter()
-            .filter(|(granted, _)| *granted == Permission::Read)
-            .map(|(_, service)| service.as_deref())
+            .filter(|grant| grant.permission == Permission::Read)
+            .map(|grant| grant.service.as_deref())
             .collect();
         let unbound = self.administrator || reads.contains(&None);
         let bound: Vec<&str> = match &caller.service {

@@ -1,9 +1,11 @@
 //! Bearer tokens: made once, kept as SHA-256, verified here and nowhere else.
 
+use crate::access::expiry;
 use crate::access::identity::{self, Caller, Request};
 use crate::access::names::{check_identifier, check_service};
 use crate::access::rejected_tokens;
 use crate::access::rights::Rights;
+use crate::access::token_uses;
 use crate::audit::changes;
 use crate::audit::record::Record;
 use crate::backend::answer::Answer;
@@ -44,10 +46,7 @@ pub(crate) fn create_token<'s>(
     if let Some(service) = &service {
         check_service(service)?;
     }
-    let expires_at = arguments.timestamp(2);
-    if expires_at.is_some_and(|end| end <= id::now()) {
-        return Err(Error::bad_input("expires_at is over already"));
-    }
+    let expires_at = expiry::read(arguments, 2)?;
     let rights = Rights::of_administrator(session, caller)?;
 
     let mut random = Zeroizing::new([0_u8; TOKEN_BYTES]);
@@ -85,7 +84,10 @@ pub(crate) fn revoke_token<'s>(
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     let token_id = arguments.required_uuid(0, "id")?;
-    let rights = Rights::of_administrator(session, caller)?;
+    let rights = Rights::of(session, caller, None)?;
+    if !rights.is_administrator() {
+        return Err(no_such_token());
+    }
     let mut record = Record::new("token.revoked");
     record.detail = Some(json!({"token_id": token_id}));
     let _declared = changes::declare(caller, record.by_administrator(rights.is_administrator()));
@@ -93,11 +95,50 @@ pub(crate) fn revoke_token<'s>(
         .run(&REVOKE, &[Param::Uuid(Some(token_id))])?
         .first()
         .map(|_| Answer::Void)
-        .ok_or_else(|| Error::not_found("no such token, or it is revoked already"))
+        .ok_or_else(no_such_token)
+}
+
+/// Also for whoever may not know which tokens there are.
+fn no_such_token() -> Error {
+    Error::not_found("no such token, or it is revoked already")
+}
+
+static LIST: Statement = Statement::new(
+    c"SELECT t.id, t.subject, t.service::text, t.expires_at, t.revoked_at, t.created_by, t.created_at, t.last_used_at FROM control_plane.tokens AS t WHERE $1 IS NULL OR t.subject = $1 ORDER BY t.created_at, t.id",
+);
+
+/// list_tokens: the tokens of a subject, or all, oldest first; those that are over too.
+pub(crate) fn list_tokens<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let subject = arguments.text(0)?;
+    Rights::of_administrator(session, caller)?;
+    let rows = session.run(&LIST, &[Param::Text(subject.as_deref())])?;
+    Ok(Answer::Rows(rows))
+}
+
+static ID_OF: Statement =
+    Statement::new(c"SELECT t.id FROM control_plane.tokens AS t WHERE t.token_sha256 = $1");
+
+/// token_id: which token a text is, for whoever has found one where it should not be.
+pub(crate) fn token_id<'s>(
+    session: &'s Session,
+    caller: &Caller,
+    arguments: &Arguments<'_>,
+) -> Result<Answer<'s>> {
+    let token = arguments.secret(0, "token", LONGEST_TOKEN)?;
+    Rights::of_administrator(session, caller)?;
+    let found = session.run(&ID_OF, &[Param::Bytes(&hash(&token))])?.first();
+    found
+        .and_then(|row| row.uuid(0))
+        .map(Answer::Uuid)
+        .ok_or_else(|| Error::not_found("no such token"))
 }
 
 static FIND: Statement = Statement::new(
-    c"SELECT t.subject, t.service::text FROM control_plane.tokens AS t WHERE t.token_sha256 = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > pg_catalog.clock_timestamp())",
+    c"SELECT t.subject, t.service::text, t.id, t.last_used_at FROM control_plane.tokens AS t WHERE t.token_sha256 = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > pg_catalog.clock_timestamp())",
 );
 
 /// authenticate: verifies a token and makes its subject the caller until the transaction ends.
@@ -128,6 +169,9 @@ pub(crate) fn authenticate<'s>(
         .ok_or_else(|| Error::internal("a token without subject"))?;
     let service = row.text(1);
     identity::authenticate(&subject, service.as_deref(), request)?;
+    if let Some(token_id) = row.uuid(2) {
+        token_uses::note(token_id, row.timestamp(3));
+    }
     Ok(Answer::Text(Zeroizing::new(subject)))
 }
 

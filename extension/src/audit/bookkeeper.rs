@@ -1,10 +1,10 @@
 //! The bookkeeper: the worker that goes through the records behind the readers' backs. It chains them,
-//! works out who uses which version, watches for refusals, and lets old records go. Each of that is a
+//! works out who uses which version and when a token was used, watches for refusals, and lets old records go. Each of that is a
 //! transaction by itself: what fails is said in the log and tried again, and keeps nothing else from
 //! being done.
 #![allow(unsafe_code)]
 
-use crate::access::rejected_tokens;
+use crate::access::{rejected_tokens, token_uses};
 use crate::audit::chain;
 use crate::audit::denials::{self, Told};
 use crate::audit::{announce, retention, usage};
@@ -92,6 +92,11 @@ impl State {
         match self.recomputable("storing who uses what", store) {
             Some(false) => {}
             Some(true) | None => again = true,
+        }
+        if token_uses::any() {
+            self.recomputable("storing when tokens were used", |_, session| {
+                token_uses::store(session)
+            });
         }
         if self.rejected.elapsed() >= gucs::maintenance_interval() {
             self.rejected = Instant::now();

@@ -1,12 +1,13 @@
-//! Reading the audit log: whoever holds `audit` on a project sees the records of that project, and
-//! whoever holds it on every project sees all of them, those of no project too.
+//! Reading the audit log: whoever holds `audit` on a project sees the records of that project, for
+//! names that begin with something those of such names, and whoever holds it on every project sees all
+//! of them, those of no project too.
 //!
 //! A log grows without end, so a page must cost what the page holds and not what the log holds.
 //! Which index gives the records in the order of the answer depends on what is asked for; there is
 //! one statement for each, and what else is asked for is looked at while it reads.
 
 use crate::access::identity::Caller;
-use crate::access::rights::{Permission, Rights};
+use crate::access::rights::{Permission, Reach, Rights};
 use crate::backend::answer::Answer;
 use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Session, Statement};
@@ -24,35 +25,36 @@ const DAY: i64 = 86_400_000_000;
 const LARGEST_PAGE: i32 = 1000;
 
 // The parameters of all of them: $1 and $2 bound the ids, $3 and $4 the times, $5 is the action,
-// $6 the outcome, $7 the project, $8 the actor, $9 the versions of the secret, $10 the limit.
+// $6 the outcome, $7 the project, $8 the actor, $9 the versions of the secret, $10 the limit, $11 what
+// the names begin with.
 //
 // The pairs in WHERE and ORDER BY leave one index that gives the order. With `actor = $8` the primary
 // key would too: where the statistics know one actor only it is chosen, and read from end to end
 // for any other. That no statement reads all and sorts it, is said beside the function, in sql/.
 
 static OF_ANYTHING: Statement = Statement::new(
-    c"SELECT a.* FROM control_plane.audit_logs AS a WHERE a.id >= $1 AND a.id < $2 AND a.at >= $3 AND a.at < $4 AND ($5 IS NULL OR a.action = $5) AND ($6 IS NULL OR a.outcome = $6) ORDER BY a.id DESC LIMIT $10",
+    c"SELECT a.* FROM control_plane.audit_logs AS a WHERE a.id >= $1 AND a.id < $2 AND a.at >= $3 AND a.at < $4 AND ($11::text[] IS NULL OR EXISTS (SELECT FROM unnest($11) AS p (prefix) WHERE pg_catalog.starts_with(a.name, p.prefix))) AND ($5 IS NULL OR a.action = $5) AND ($6 IS NULL OR a.outcome = $6) ORDER BY a.id DESC LIMIT $10",
 );
 
 static OF_PROJECT: Statement = Statement::new(
-    c"SELECT a.* FROM control_plane.audit_logs AS a WHERE (a.project_id, a.id) >= ($7, $1) AND (a.project_id, a.id) < ($7, $2) AND a.at >= $3 AND a.at < $4 AND ($5 IS NULL OR a.action = $5) AND ($6 IS NULL OR a.outcome = $6) ORDER BY a.project_id DESC, a.id DESC LIMIT $10",
+    c"SELECT a.* FROM control_plane.audit_logs AS a WHERE (a.project_id, a.id) >= ($7, $1) AND (a.project_id, a.id) < ($7, $2) AND a.at >= $3 AND a.at < $4 AND ($11::text[] IS NULL OR EXISTS (SELECT FROM unnest($11) AS p (prefix) WHERE pg_catalog.starts_with(a.name, p.prefix))) AND ($5 IS NULL OR a.action = $5) AND ($6 IS NULL OR a.outcome = $6) ORDER BY a.project_id DESC, a.id DESC LIMIT $10",
 );
 
 static OF_ACTOR: Statement = Statement::new(
-    c"SELECT a.* FROM control_plane.audit_logs AS a WHERE (a.actor, a.id) >= ($8, $1) AND (a.actor, a.id) < ($8, $2) AND a.at >= $3 AND a.at < $4 AND ($5 IS NULL OR a.action = $5) AND ($6 IS NULL OR a.outcome = $6) AND ($7 IS NULL OR a.project_id = $7) ORDER BY a.actor DESC, a.id DESC LIMIT $10",
+    c"SELECT a.* FROM control_plane.audit_logs AS a WHERE (a.actor, a.id) >= ($8, $1) AND (a.actor, a.id) < ($8, $2) AND a.at >= $3 AND a.at < $4 AND ($11::text[] IS NULL OR EXISTS (SELECT FROM unnest($11) AS p (prefix) WHERE pg_catalog.starts_with(a.name, p.prefix))) AND ($5 IS NULL OR a.action = $5) AND ($6 IS NULL OR a.outcome = $6) AND ($7 IS NULL OR a.project_id = $7) ORDER BY a.actor DESC, a.id DESC LIMIT $10",
 );
 
 // A page of each version, and the newest of those.
 static OF_SECRET: Statement = Statement::new(
-    c"SELECT r.* FROM unnest($9) AS v (id) CROSS JOIN LATERAL (SELECT a.* FROM control_plane.audit_logs AS a WHERE (a.secret_id, a.id) >= (v.id, $1) AND (a.secret_id, a.id) < (v.id, $2) AND a.at >= $3 AND a.at < $4 AND ($5 IS NULL OR a.action = $5) AND ($6 IS NULL OR a.outcome = $6) AND ($7 IS NULL OR a.project_id = $7) AND ($8 IS NULL OR a.actor = $8) ORDER BY a.secret_id DESC, a.id DESC LIMIT $10) AS r ORDER BY r.id DESC LIMIT $10",
+    c"SELECT r.* FROM unnest($9) AS v (id) CROSS JOIN LATERAL (SELECT a.* FROM control_plane.audit_logs AS a WHERE (a.secret_id, a.id) >= (v.id, $1) AND (a.secret_id, a.id) < (v.id, $2) AND a.at >= $3 AND a.at < $4 AND ($11::text[] IS NULL OR EXISTS (SELECT FROM unnest($11) AS p (prefix) WHERE pg_catalog.starts_with(a.name, p.prefix))) AND ($5 IS NULL OR a.action = $5) AND ($6 IS NULL OR a.outcome = $6) AND ($7 IS NULL OR a.project_id = $7) AND ($8 IS NULL OR a.actor = $8) ORDER BY a.secret_id DESC, a.id DESC LIMIT $10) AS r ORDER BY r.id DESC LIMIT $10",
 );
 
 static DENIED: Statement = Statement::new(
-    c"SELECT a.* FROM control_plane.audit_logs AS a WHERE a.outcome = 'denied' AND a.id >= $1 AND a.id < $2 AND a.at >= $3 AND a.at < $4 AND ($5 IS NULL OR a.action = $5) AND ($7 IS NULL OR a.project_id = $7) AND ($9 IS NULL OR a.secret_id = ANY ($9)) ORDER BY a.id DESC LIMIT $10",
+    c"SELECT a.* FROM control_plane.audit_logs AS a WHERE a.outcome = 'denied' AND a.id >= $1 AND a.id < $2 AND a.at >= $3 AND a.at < $4 AND ($11::text[] IS NULL OR EXISTS (SELECT FROM unnest($11) AS p (prefix) WHERE pg_catalog.starts_with(a.name, p.prefix))) AND ($5 IS NULL OR a.action = $5) AND ($7 IS NULL OR a.project_id = $7) AND ($9 IS NULL OR a.secret_id = ANY ($9)) ORDER BY a.id DESC LIMIT $10",
 );
 
 static DENIED_TO_ACTOR: Statement = Statement::new(
-    c"SELECT a.* FROM control_plane.audit_logs AS a WHERE a.outcome = 'denied' AND (a.actor, a.id) >= ($8, $1) AND (a.actor, a.id) < ($8, $2) AND a.at >= $3 AND a.at < $4 AND ($5 IS NULL OR a.action = $5) AND ($7 IS NULL OR a.project_id = $7) AND ($9 IS NULL OR a.secret_id = ANY ($9)) ORDER BY a.actor DESC, a.id DESC LIMIT $10",
+    c"SELECT a.* FROM control_plane.audit_logs AS a WHERE a.outcome = 'denied' AND (a.actor, a.id) >= ($8, $1) AND (a.actor, a.id) < ($8, $2) AND a.at >= $3 AND a.at < $4 AND ($11::text[] IS NULL OR EXISTS (SELECT FROM unnest($11) AS p (prefix) WHERE pg_catalog.starts_with(a.name, p.prefix))) AND ($5 IS NULL OR a.action = $5) AND ($7 IS NULL OR a.project_id = $7) AND ($9 IS NULL OR a.secret_id = ANY ($9)) ORDER BY a.actor DESC, a.id DESC LIMIT $10",
 );
 
 /// list_audit: records, newest first.
@@ -100,6 +102,7 @@ pub(crate) fn list_audit<'s>(
             Param::Text(actor.as_deref()),
             Param::Uuids(scope.versions.as_deref()),
             Param::Integer(Some(limit)),
+            Param::Texts(scope.reach.prefixes()),
         ],
     )?;
     Ok(Answer::Rows(rows))
@@ -107,7 +110,7 @@ pub(crate) fn list_audit<'s>(
 
 // A record may stand for several attempts.
 static BY_ACTOR: Statement = Statement::new(
-    c"SELECT a.actor, sum(CASE WHEN a.detail->>'attempts' ~ '^[0-9]{1,9}$' THEN (a.detail->>'attempts')::bigint ELSE 1 END)::bigint, max(a.at) FROM control_plane.audit_logs AS a WHERE a.outcome = 'denied' AND a.action IN ('secret.access_denied', 'token.rejected') AND a.id >= $1 AND a.at >= $2 AND ($3 IS NULL OR a.project_id = $3) GROUP BY a.actor ORDER BY 2 DESC, 3 DESC, 1 LIMIT 1000",
+    c"SELECT a.actor, sum(CASE WHEN a.detail->>'attempts' ~ '^[0-9]{1,9}$' THEN (a.detail->>'attempts')::bigint ELSE 1 END)::bigint, max(a.at) FROM control_plane.audit_logs AS a WHERE a.outcome = 'denied' AND a.action IN ('secret.access_denied', 'token.rejected') AND a.id >= $1 AND a.at >= $2 AND ($3 IS NULL OR a.project_id = $3) AND ($4::text[] IS NULL OR EXISTS (SELECT FROM unnest($4) AS p (prefix) WHERE pg_catalog.starts_with(a.name, p.prefix))) GROUP BY a.actor ORDER BY 2 DESC, 3 DESC, 1 LIMIT 1000",
 );
 
 /// denied_reads: who was refused, and how often.
@@ -126,6 +129,7 @@ pub(crate) fn denied_reads<'s>(
             Param::Uuid(Some(window.from)),
             Param::Timestamp(Some(window.since)),
             Param::Text(scope.project.as_deref()),
+            Param::Texts(scope.reach.prefixes()),
         ],
     )?;
     Ok(Answer::Rows(rows))
@@ -135,6 +139,8 @@ pub(crate) fn denied_reads<'s>(
 struct Scope {
     /// The one project whose records are seen; `None` is all.
     project: Option<String>,
+    /// The names in it whose records are seen.
+    reach: Reach,
     /// The versions of the secret that was asked for.
     versions: Option<Vec<Uuid>>,
 }
@@ -155,21 +161,23 @@ impl Scope {
             None => None,
         };
         let found = found.as_ref().map(Version::read).transpose()?;
-        let project = match (project, secret, &found) {
+        let (project, reach) = match (project, secret, &found) {
             (Some(project), _, _) => {
-                Rights::of(session, caller, Some(&project))?.require(Permission::Audit)?;
-                Some(project)
+                let rights = Rights::within(session, caller, &project)?;
+                let reach = rights.reach(Permission::Audit)?;
+                (Some(project), reach)
             }
             (None, _, Some(found)) => {
-                let rights = Rights::of(session, caller, Some(&found.project_id))?;
+                let rights = Rights::on(session, caller, &found.project_id, &found.name)?;
                 rights.require_on_secret(Permission::Audit)?;
-                Some(found.project_id.clone())
+                // All versions of a secret have its name.
+                (Some(found.project_id.clone()), Reach::Everything)
             }
             (None, Some(_), None) => {
                 if !Rights::of(session, caller, None)?.may(Permission::Audit) {
                     return Err(Error::no_such_secret());
                 }
-                None
+                (None, Reach::Everything)
             }
             (None, None, None) => {
                 Rights::of(session, caller, None)?
@@ -177,7 +185,7 @@ impl Scope {
                     .map_err(|error| {
                         error.with_hint("It is needed on every project, since no project_id is given: name a project, or ask an administrator.")
                     })?;
-                None
+                (None, Reach::Everything)
             }
         };
         let versions = match (secret, found) {
@@ -185,7 +193,11 @@ impl Scope {
             (Some(id), None) => Some(vec![id]),
             (Some(_), Some(found)) => Some(versions_of(session, found.chain_id)?),
         };
-        Ok(Self { project, versions })
+        Ok(Self {
+            project,
+            reach,
+            versions,
+        })
     }
 }
 

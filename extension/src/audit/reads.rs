@@ -14,21 +14,20 @@ use crate::lifecycle::version::{self, Version};
 use serde_json::json;
 use uuid::Uuid;
 
-/// Records that `versions` are read, before their values leave: one record each, durable whatever
-/// becomes of the reader's transaction. The reading service's use of them follows from the records;
-/// see `usage.rs`.
+/// Records that versions are read, each for a service, before their values leave: one record each,
+/// durable whatever becomes of the reader's transaction. The services' use of them follows from the
+/// records; see `usage.rs`.
 pub(crate) fn record(
     caller: &Caller,
-    versions: &[&Version],
-    service: &ReadingService,
+    read_now: &[(&Version, ReadingService)],
     administrator: bool,
 ) -> Result<()> {
     durable::refuse_on_standby()?;
     let encoder = Encoder::new(caller);
-    let mut records = Vec::with_capacity(versions.len());
+    let mut records = Vec::with_capacity(read_now.len());
     // By it the records of a read of many are known from those of others at the same time.
-    let read = (versions.len() > 1).then(id::new).transpose()?;
-    for version in versions {
+    let read = (read_now.len() > 1).then(id::new).transpose()?;
+    for (version, service) in read_now {
         let mut accessed = Record::new("secret.accessed");
         accessed.project_id = Some(version.project_id.clone());
         accessed.secret_id = Some(version.id);

@@ -11,5 +11,6 @@ pub(crate) mod owner;
 pub(crate) mod planner;
 pub(crate) mod raise;
 pub(crate) mod session;
+pub(crate) mod setting;
 pub(crate) mod timestamp;
 pub(crate) mod transaction;

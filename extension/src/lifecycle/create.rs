@@ -28,7 +28,7 @@ pub(crate) fn create_secret<'s>(
     check_identifier("project_id", &project)?;
     let name = arguments.required_text(1, "name")?;
     check_identifier("name", &name)?;
-    Rights::of(session, caller, Some(&project))?.require(Permission::Write)?;
+    Rights::on(session, caller, &project, &name)?.require(Permission::Write)?;
     let value = value::read(arguments, 2)?;
 
     let row_id = id::new()?;
@@ -48,7 +48,7 @@ pub(crate) fn create_secret<'s>(
         version::next_number(session, &project, &name)?
     };
     // Who waited for the name may have lost the right meanwhile.
-    let rights = Rights::of(session, caller, Some(&project))?;
+    let rights = Rights::on(session, caller, &project, &name)?;
     rights.require(Permission::Write)?;
     refuse_if_taken(session, &project, &name)?;
     record.version = Some(number);

@@ -9,12 +9,12 @@ use crate::error::{Error, Result};
 use crate::lifecycle::version::{self, Version};
 
 static SUMMARIES: Statement = Statement::new(
-    c"SELECT s.* FROM control_plane.summaries AS s WHERE s.project_id = $1 AND s.deleted_at IS NULL ORDER BY s.name",
+    c"SELECT s.* FROM control_plane.summaries AS s WHERE s.project_id = $1 AND s.deleted_at IS NULL AND ($2::text[] IS NULL OR EXISTS (SELECT FROM unnest($2) AS p (prefix) WHERE pg_catalog.starts_with(s.name, p.prefix))) ORDER BY s.name",
 );
 
 // What is past purge_at is gone, although its rows may still wait to be removed.
 static RESTORABLE: Statement = Statement::new(
-    c"SELECT s.* FROM control_plane.summaries AS s WHERE s.project_id = $1 AND s.purge_at > pg_catalog.clock_timestamp() ORDER BY s.name, s.deleted_at DESC",
+    c"SELECT s.* FROM control_plane.summaries AS s WHERE s.project_id = $1 AND s.purge_at > pg_catalog.clock_timestamp() AND ($2::text[] IS NULL OR EXISTS (SELECT FROM unnest($2) AS p (prefix) WHERE pg_catalog.starts_with(s.name, p.prefix))) ORDER BY s.name, s.deleted_at DESC",
 );
 
 /// list_secrets: the current versions of a project's secrets, with who reads them; or those of the
@@ -35,8 +35,9 @@ pub(crate) fn list_secrets<'s>(
             ));
         }
     };
-    Rights::of(session, caller, Some(&project))?.require(Permission::List)?;
-    let rows = session.run(summaries, &[Param::Text(Some(&project))])?;
+    let reach = Rights::within(session, caller, &project)?.reach(Permission::List)?;
+    let params = [Param::Text(Some(&project)), Param::Texts(reach.prefixes())];
+    let rows = session.run(summaries, &params)?;
     Ok(Answer::Rows(rows))
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn secret_id<'s>(
 ) -> Result<Answer<'s>> {
     let project = arguments.required_text(0, "project_id")?;
     let name = arguments.required_text(1, "name")?;
-    if !Rights::of(session, caller, Some(&project))?.sees_secrets() {
+    if !Rights::on(session, caller, &project, &name)?.sees_secrets() {
         return Err(Error::no_such_secret());
     }
     let row = version::current(session, &project, &name)?.ok_or_else(Error::no_such_secret)?;

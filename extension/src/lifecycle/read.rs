@@ -53,7 +53,7 @@ pub(crate) fn get_secret_by_name<'s>(
     };
     reads::or_refused(session, caller, attempt, || {
         keyring::require()?;
-        let rights = Rights::of(session, caller, Some(&project))?;
+        let rights = Rights::on(session, caller, &project, &name)?;
         rights.require_on_secret(Permission::Read)?;
         let reader = Reader::new(caller, &rights, service)?;
         let row = match number {
@@ -93,8 +93,8 @@ pub(crate) fn get_secret_version<'s>(
 }
 
 /// get_secrets: the current versions of a project's secrets, all or those named. A name that is not
-/// there fails the whole call: an application that starts with a part of its secrets is broken
-/// later and elsewhere.
+/// there, or not for this caller, fails the whole call: an application that starts with a part of its
+/// secrets is broken later and elsewhere.
 pub(crate) fn get_secrets<'s>(
     session: &'s Session,
     caller: &Caller,
@@ -127,14 +127,12 @@ fn read_many<'s>(
     service: Option<&str>,
 ) -> Result<Answer<'s>> {
     keyring::require()?;
-    let rights = Rights::of(session, caller, Some(project))?;
-    rights.require(Permission::Read)?;
-    let service = rights.reading_service(caller, service)?;
-
-    if version::size_of_all_current(session, project, names)? > SET_LIMIT as u64 {
+    let rights = Rights::within(session, caller, project)?;
+    let reach = rights.reach(Permission::Read)?;
+    if version::size_of_all_current(session, project, names, &reach)? > SET_LIMIT as u64 {
         return Err(too_large_together());
     }
-    let rows: Vec<Row<'s>> = version::all_current(session, project, names)?
+    let rows: Vec<Row<'s>> = version::all_current(session, project, names, &reach)?
         .iter()
         .collect();
     let versions = rows.iter().map(Version::read).collect::<Result<Vec<_>>>()?;
@@ -147,6 +145,15 @@ fn read_many<'s>(
         if !missing.is_empty() {
             return Err(Error::missing(&missing));
         }
+    }
+    // Each by the grants for its name, which may be bound to different services.
+    let mut read = Vec::with_capacity(versions.len());
+    for version in &versions {
+        let rights = rights.narrowed_to(&version.name);
+        read.push((version, rights.reading_service(caller, service)?));
+    }
+    if read.is_empty() {
+        rights.reading_service(caller, service)?;
     }
     let mut composites = Vec::with_capacity(rows.len());
     let mut total = 0;
@@ -161,8 +168,7 @@ fn read_many<'s>(
             secret: Some(value),
         });
     }
-    let read: Vec<&Version> = versions.iter().collect();
-    reads::record(caller, &read, &service, rights.is_administrator())?;
+    reads::record(caller, &read, rights.is_administrator())?;
     Ok(Answer::Many(composites))
 }
 
@@ -201,7 +207,8 @@ impl<'c> Reader<'c> {
         }
         let value = open(&row, &version)?;
         refuse_spill(value.len())?;
-        reads::record(self.caller, &[&version], &self.service, self.administrator)?;
+        let read = [(&version, self.service.clone())];
+        reads::record(self.caller, &read, self.administrator)?;
         Ok(Answer::One(Composite {
             row,
             secret: Some(value),

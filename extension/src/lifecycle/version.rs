@@ -1,7 +1,7 @@
 //! Finding versions, and the lock that puts all changes of one name into an order.
 
 use crate::access::identity::Caller;
-use crate::access::rights::{Permission, Rights};
+use crate::access::rights::{Permission, Reach, Rights};
 use crate::audit::record::Record;
 use crate::backend::session::{Param, Row, Rows, Session, Statement};
 use crate::error::{Error, Result};
@@ -87,14 +87,14 @@ pub(crate) fn by_id(session: &Session, id: Uuid) -> Result<Option<Row<'_>>> {
     Ok(session.run(&BY_ID, &[Param::Uuid(Some(id))])?.first())
 }
 
-/// A version that the caller may do something with, and all else that it may do in that project.
+/// A version that the caller may do something with, and all else that it may do with that secret.
 pub(crate) struct Permitted<'s> {
     pub(crate) row: Row<'s>,
     pub(crate) version: Version,
     pub(crate) rights: Rights,
 }
 
-/// The version with this id, deleted or not, for a caller who has `permission` on its project. To
+/// The version with this id, deleted or not, for a caller who has `permission` on it. To
 /// anybody else it answers as if it did not exist.
 pub(crate) fn permitted<'s>(
     session: &'s Session,
@@ -105,7 +105,7 @@ pub(crate) fn permitted<'s>(
     caller.require_known()?;
     let row = by_id(session, id)?.ok_or_else(Error::no_such_secret)?;
     let version = Version::read(&row)?;
-    let rights = Rights::of(session, caller, Some(&version.project_id))?;
+    let rights = Rights::on(session, caller, &version.project_id, &version.name)?;
     rights.require_on_secret(permission)?;
     Ok(Permitted {
         row,
@@ -153,23 +153,29 @@ pub(crate) fn by_number<'s>(
 }
 
 static ALL_CURRENT: Statement = Statement::new(
-    c"SELECT v.* FROM control_plane.versions AS v WHERE v.project_id = $1 AND v.active AND v.deleted_at IS NULL AND ($2::text[] IS NULL OR v.name = ANY ($2)) ORDER BY v.name",
+    c"SELECT v.* FROM control_plane.versions AS v WHERE v.project_id = $1 AND v.active AND v.deleted_at IS NULL AND ($2::text[] IS NULL OR v.name = ANY ($2)) AND ($3::text[] IS NULL OR EXISTS (SELECT FROM unnest($3) AS p (prefix) WHERE pg_catalog.starts_with(v.name, p.prefix))) ORDER BY v.name",
 );
 
-/// The current versions of a project's secrets, all or those named.
+/// The current versions of a project's secrets within `reach`, all or those named.
 pub(crate) fn all_current<'s>(
     session: &'s Session,
     project: &str,
     names: Option<&[String]>,
+    reach: &Reach,
 ) -> Result<Rows<'s>> {
-    session.run(
-        &ALL_CURRENT,
-        &[Param::Text(Some(project)), Param::Texts(names)],
-    )
+    session.run(&ALL_CURRENT, &of_many(project, names, reach))
+}
+
+fn of_many<'p>(project: &'p str, names: Option<&'p [String]>, reach: &'p Reach) -> [Param<'p>; 3] {
+    [
+        Param::Text(Some(project)),
+        Param::Texts(names),
+        Param::Texts(reach.prefixes()),
+    ]
 }
 
 static SIZE_OF_ALL_CURRENT: Statement = Statement::new(
-    c"SELECT coalesce(sum(pg_catalog.octet_length(s.value_encrypted)), 0)::bigint FROM control_plane.secrets AS s WHERE s.project_id = $1 AND s.active AND s.deleted_at IS NULL AND ($2::text[] IS NULL OR s.name = ANY ($2))",
+    c"SELECT coalesce(sum(pg_catalog.octet_length(s.value_encrypted)), 0)::bigint FROM control_plane.secrets AS s WHERE s.project_id = $1 AND s.active AND s.deleted_at IS NULL AND ($2::text[] IS NULL OR s.name = ANY ($2)) AND ($3::text[] IS NULL OR EXISTS (SELECT FROM unnest($3) AS p (prefix) WHERE pg_catalog.starts_with(s.name, p.prefix)))",
 );
 
 /// How many bytes of messages [`all_current`] would load.
@@ -177,8 +183,9 @@ pub(crate) fn size_of_all_current(
     session: &Session,
     project: &str,
     names: Option<&[String]>,
+    reach: &Reach,
 ) -> Result<u64> {
-    let params = [Param::Text(Some(project)), Param::Texts(names)];
+    let params = of_many(project, names, reach);
     let size = session.run(&SIZE_OF_ALL_CURRENT, &params)?.first();
     let size = size.and_then(|row| row.bigint(0));
     size.and_then(|size| u64::try_from(size).ok())
@@ -203,7 +210,7 @@ pub(crate) fn lock_name(
     if session.run(&LOCK, &params)?.first().is_none() {
         return Err(Error::no_such_secret());
     }
-    Rights::of(session, caller, Some(project))?.require_on_secret(permission)
+    Rights::on(session, caller, project, name)?.require_on_secret(permission)
 }
 
 /// Locks the name of `found` and gives what that version is now.
