@@ -11,7 +11,7 @@ const NASTY: [(&str, &str); 9] = [
     ("BLANKS", "  a  b  "),
     ("QUOTES", "it's \"quoted\""),
     (
-        "SHELL",
+        "EXPANSION",
         "$(touch hacked) `touch hacked` ${HOME} $HOME \\ \\n \\' ' !",
     ),
     ("LINES", "-----BEGIN X-----\nabc'def\n\n-----END X-----\n"),

@@ -163,9 +163,8 @@ async fn nobody_else_sees_the_values() -> Proof {
     let app = TestApp::shared().await;
     let value = "Zq7Xk2Vb9Wm4Rt6Y";
     let project = filled(app, &[("a", value)]).await?;
-    let folder = tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o777))
-        .tempdir()?;
+    let folder = tempfile::tempdir()?;
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777))?;
     // Where every user can run it.
     let binary = folder.path().join("pg-secrets");
     std::fs::copy(companion_binary(), &binary)?;
@@ -226,7 +225,7 @@ async fn nobody_else_sees_the_values() -> Proof {
         }
         child.kill()?;
         child.wait()?;
-        let _ = Command::new("kill").arg(pid.trim()).status();
+        let _ = ran(Command::new("kill").arg(pid.trim()), b"");
     }
     Ok(())
 }

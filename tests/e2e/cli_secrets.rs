@@ -200,11 +200,16 @@ fn completion_knows_the_commands_of_every_shell() {
             assert!(script.contains(word), "{shell}: {word}");
         }
     }
-    // The shell itself reads it.
+    // The shell itself reads it, and asks the function that it names for the command.
     let script = cli.run(&["completion", "bash"]).out;
     let mut bash = std::process::Command::new("bash");
     bash.args(["--noprofile", "--norc"]);
-    let asked = "\nCOMP_WORDS=(pg-secrets hist); COMP_CWORD=1\n_pg-secrets pg-secrets hist pg-secrets\necho \"${COMPREPLY[*]}\"\n";
+    let asked = r#"
+function=$(complete -p pg-secrets | sed 's/.*-F \([^ ]*\).*/\1/')
+COMP_WORDS=(pg-secrets hist); COMP_CWORD=1
+"$function" pg-secrets hist pg-secrets
+echo "${COMPREPLY[*]}"
+"#;
     let shown = pg_secrets_tests::ran(&mut bash, format!("{script}{asked}").as_bytes());
     assert_eq!(shown.out.trim(), "history", "{shown:?}");
 }
@@ -214,6 +219,6 @@ fn help_tells_the_exit_codes() {
     let cli = Cli::with("", None);
     for command in ["get", "run", "import", "login"] {
         let help = cli.run(&[command, "--help"]).expect(0).out;
-        assert!(help.contains("3 the server cannot be reached"), "{help}");
+        assert!(help.contains("3    the server cannot be reached"), "{help}");
     }
 }

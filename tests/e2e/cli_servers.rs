@@ -10,10 +10,10 @@ use tokio::net::TcpListener;
 
 /// A server that gives everybody the same answer.
 async fn server(status: u16, headers: &'static [(&str, &str)], body: String) -> Proof<String> {
-    let status = StatusCode::from_u16(status)?;
+    let status = StatusCode::from_u16(status).expect("a status");
     let mut named = HeaderMap::new();
     for (name, value) in headers {
-        named.insert(*name, value.parse()?);
+        named.insert(*name, value.parse().expect("a header"));
     }
     let answer = move || async move { (status, named, body).into_response() };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -26,8 +26,7 @@ async fn server(status: u16, headers: &'static [(&str, &str)], body: String) -> 
 async fn no_redirection_is_followed() -> Proof {
     let elsewhere = Sink::start().await;
     for status in [301, 302, 303, 307, 308] {
-        let to: &'static str = Box::leak(elsewhere.url("/stolen\u{7f}").into_boxed_str());
-        let to: &'static str = to.trim_end_matches('\u{7f}');
+        let to: &'static str = Box::leak(elsewhere.url("/stolen").into_boxed_str());
         let headers: &'static [(&str, &str)] = Box::leak(Box::new([("location", to)]));
         let url = server(status, headers, String::new()).await?;
         let cli = Cli::with(&url, Some("pgs_token"));

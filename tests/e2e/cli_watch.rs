@@ -26,6 +26,16 @@ async fn rotate(sql: &Session, project: &str, name: &str, value: &str) -> Proof 
     Ok(())
 }
 
+async fn reads(sql: &Session, project: &str) -> Proof<i64> {
+    let reads = sql
+        .one(
+            "SELECT count(*) FROM control_plane.audit_logs WHERE project_id = $1 AND action = 'secret.accessed'",
+            &[&project],
+        )
+        .await?;
+    Ok(reads)
+}
+
 fn start(cli: &Cli, project: &str, flags: &[&str], script: &str) -> Proof<Child> {
     let base = [
         "run",
@@ -75,22 +85,12 @@ async fn a_rotation_ends_the_command_gracefully_and_starts_it_with_the_new_value
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(read(cli.home(), "log"), "start one\n");
 
-    let reads = |project: String| async {
-        let sql = app.sql().await?;
-        let reads: i64 = sql
-            .one(
-                "SELECT count(*) FROM control_plane.audit_logs WHERE project_id = $1 AND action = 'secret.accessed'",
-                &[&project],
-            )
-            .await?;
-        Proof::Ok(reads)
-    };
     // Looking reads nothing.
-    assert_eq!(reads(project.clone()).await?, 1);
+    assert_eq!(reads(&sql, &project).await?, 1);
     rotate(&sql, &project, "a", "two").await?;
     until(&cli, "log", "start two").await;
     assert_eq!(read(cli.home(), "log"), "start one\nend one\nstart two\n");
-    assert_eq!(reads(project.clone()).await?, 2);
+    assert_eq!(reads(&sql, &project).await?, 2);
     let noted = read(cli.home(), "noted");
     assert!(
         noted.contains("restarting the command: a changed"),

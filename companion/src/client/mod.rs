@@ -63,12 +63,18 @@ use clap::Subcommand;
 use failure::{Failure, Kind};
 use std::process::ExitCode;
 
-/// What is said below the help of every command of the client.
+/// What is said below the help of every command of the client; docs/cli.md says it too.
 pub(crate) const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 not understood or refused here, 3 the server cannot be reached or used \
-now, 4 no such thing, 5 not logged in or not permitted, 6 in conflict with another change. \
-After `run` has started its command: the command's own, 128 and the signal's number where one ended it; \
-126 and 127 where it cannot be started.";
+Exit codes:
+  0    done
+  1    failed
+  2    not understood, or refused here before anything was sent
+  3    the server cannot be reached, or cannot serve now
+  4    no such thing, or its value is gone
+  5    not logged in, or not permitted
+  6    another change was there first, or the state does not allow this one
+  126  `run`: the command cannot be run; 127: there is none of that name;
+       once it runs, the code is its own";
 
 /// The commands of the client.
 #[derive(Debug, Subcommand)]

@@ -56,12 +56,12 @@ impl Drop for Hidden {
 /// # Errors
 /// Where there is no terminal, and where the person gives up or pastes several lines.
 pub(crate) fn hidden(question: &str) -> Result<SecretText, Failure> {
-    let mut terminal = terminal()?;
-    let unusable = |_| no_terminal();
-    terminal
+    let mut hidden = Hidden::new(terminal()?).map_err(|_| no_terminal())?;
+    // Only now: what is typed as soon as it is asked for must not be seen either.
+    hidden
+        .terminal
         .write_all(question.as_bytes())
         .map_err(|_| no_terminal())?;
-    let mut hidden = Hidden::new(terminal).map_err(unusable)?;
     let mut typed = Zeroizing::new(Vec::with_capacity(4096));
     loop {
         let mut key = [0];
