@@ -47,7 +47,6 @@ async fn nothing_of_a_value_is_said_whatever_is_logged() -> Proof {
         canaries.fresh("broken")
     );
     let _ = call(&["import", "-", "--yes"], &broken).expect(2);
-    drop(call);
     let run = ["run", "--project", &project, "--", "true"];
     let run = ran(cli.command(&run).env("RUST_LOG", "trace"), b"").expect(0);
     said.extend_from_slice(run.err.as_bytes());
