@@ -1,6 +1,6 @@
 //! `pg-secrets run`: the project's values for a child process, and for nobody else.
 
-use pg_secrets_tests::{Cli, Proof, Ran, TestApp, companion_binary, project, ran};
+use pg_secrets_tests::{Cli, Proof, Ran, TestApp, companion_binary, ended, project, ran};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
@@ -150,7 +150,7 @@ async fn signals_reach_the_command() -> Proof {
                     .status()?
                     .success()
             );
-            assert_eq!(child.wait()?.code(), Some(code), "{signal} {watch:?}");
+            assert_eq!(ended(&mut child), Some(code), "{signal} {watch:?}");
         }
     }
     Ok(())

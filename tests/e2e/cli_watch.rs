@@ -1,6 +1,6 @@
 //! `pg-secrets run --watch`: a command that is started anew when what it was started with is rotated.
 
-use pg_secrets_tests::{Cli, Proof, Session, TestApp, eventually, project};
+use pg_secrets_tests::{Cli, Proof, Session, TestApp, ended, eventually, project};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -67,7 +67,7 @@ async fn until(cli: &Cli, file: &str, text: &str) {
 async fn end(mut child: Child) -> Proof<Option<i32>> {
     let pid = child.id().to_string();
     std::process::Command::new("kill").arg(&pid).status()?;
-    Ok(child.wait()?.code())
+    Ok(ended(&mut child))
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn a_command_that_does_not_end_is_killed_in_the_end() -> Proof {
     std::process::Command::new("kill")
         .args(["-KILL", of_it.trim()])
         .status()?;
-    assert_eq!(child.wait()?.code(), Some(137));
+    assert_eq!(ended(&mut child), Some(137));
     Ok(())
 }
 

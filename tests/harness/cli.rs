@@ -4,7 +4,7 @@ use crate::app::TestApp;
 use crate::places::companion_binary;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// A user with a home of their own.
 #[derive(Debug)]
@@ -115,6 +115,15 @@ impl Cli {
     pub fn run_with(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Ran {
         ran(&mut self.command(arguments), input.as_ref())
     }
+}
+
+/// Waits for the end of a process, though not for ever; its exit code.
+///
+/// # Panics
+/// Where it does not end.
+pub fn ended(child: &mut Child) -> Option<i32> {
+    crate::home::ended(child);
+    child.wait().expect("it has ended").code()
 }
 
 /// Runs a command to its end, with something on its standard input.

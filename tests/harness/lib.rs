@@ -25,7 +25,7 @@ mod wire;
 pub use api::{Answer, Api};
 pub use app::{COMPANION_LOGIN, TestApp};
 pub use canaries::{Canaries, Finder, Leak};
-pub use cli::{Cli, Ran, ran};
+pub use cli::{Cli, Ran, ended, ran};
 pub use cluster::{Cluster, Preload};
 pub use companion::Companion;
 pub use failure::{Failure, Proof};

@@ -112,11 +112,10 @@ impl Terminal {
     /// Where it does not end.
     #[must_use]
     pub fn end(mut self) -> (i32, String) {
-        crate::home::ended(&mut self.child);
-        let status = self.child.wait().expect("it has ended");
+        let code = crate::cli::ended(&mut self.child);
         self.reader.join().expect("the reader ends");
         let screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = String::from_utf8_lossy(&screen).into_owned();
-        (status.code().unwrap_or(-1), seen)
+        (code.unwrap_or(-1), seen)
     }
 }
