@@ -16,6 +16,7 @@
 //!
 //! Durations are written `2s`, `500ms`, `PT2S`, or as a number of seconds.
 
+use crate::client::ClientCommand;
 use crate::database_url::{self, DatabaseTarget};
 use crate::secret_text::SecretText;
 use crate::webhooks::destination::AllowList;
@@ -30,7 +31,7 @@ use uuid::Uuid;
 /// lease of one minute ends.
 const LONGEST_WEBHOOK_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// The companion of the pg_secrets extension.
+/// The companion of the pg_secrets extension, and a client of one.
 #[derive(Debug, Parser)]
 #[command(name = "pg-secrets", version)]
 pub struct Cli {
@@ -67,6 +68,9 @@ pub enum Command {
     Doctor(DoctorArguments),
     /// Read a value out of a dump, without a server; without --id, list what the dump holds
     Decrypt(DecryptArguments),
+    /// The commands that ask a companion.
+    #[command(flatten)]
+    Client(ClientCommand),
 }
 
 /// The database, for every command that needs one.
@@ -279,7 +283,11 @@ impl Config {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A length of time, as flags have it.
+///
+/// # Errors
+/// Where it is none.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(Duration::from_secs(seconds.into()));
     }

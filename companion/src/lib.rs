@@ -4,6 +4,7 @@
 //! It keeps no state and holds no rule that the database does not enforce, so any number of
 //! companions may run against one database. `router.rs` is the whole route table.
 
+pub mod client;
 pub mod config;
 pub mod core_dumps;
 pub mod decrypt;

@@ -89,6 +89,11 @@ impl<'a> FromSql<'a> for SecretText {
 pub(crate) struct Revealed<'a>(&'a SecretText);
 
 impl<'a> Revealed<'a> {
+    /// For what is written without a field of its own.
+    pub(crate) fn of(secret: &'a SecretText) -> Self {
+        Self(secret)
+    }
+
     /// For `#[serde(serialize_with)]` of a field that an answer is to show.
     ///
     /// # Errors

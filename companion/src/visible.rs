@@ -5,13 +5,18 @@
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || is_format(c) {
+        if acts_on_terminals(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
         }
     }
     shown
+}
+
+/// Whether a terminal would act upon it, or hide what stands around it.
+pub(crate) fn acts_on_terminals(c: char) -> bool {
+    c.is_control() || is_format(c)
 }
 
 /// Characters of the Unicode categories Cf, Zl and Zp that reorder, join or hide what stands around

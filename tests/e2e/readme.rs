@@ -124,3 +124,8 @@ fn the_commands_of_the_page_on_the_audit_print_what_it_says() -> Proof {
 fn the_commands_of_the_page_on_keys_print_what_it_says() -> Proof {
     prove("docs/keys.md", 3)
 }
+
+#[test]
+fn the_commands_of_the_page_on_the_command_line_print_what_it_says() -> Proof {
+    prove("docs/cli.md", 7)
+}

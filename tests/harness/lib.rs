@@ -8,6 +8,7 @@
 mod api;
 mod app;
 mod canaries;
+mod cli;
 mod cluster;
 mod companion;
 mod failure;
@@ -19,11 +20,13 @@ mod search;
 mod server_tree;
 mod session;
 mod sink;
+mod terminal;
 mod wire;
 
 pub use api::{Answer, Api};
 pub use app::{COMPANION_LOGIN, TestApp};
 pub use canaries::{Canaries, Finder, Leak};
+pub use cli::{Cli, Ran, ended, ran};
 pub use cluster::{Cluster, Preload};
 pub use companion::Companion;
 pub use failure::{Failure, Proof};
@@ -34,6 +37,7 @@ pub use proxy::Proxy;
 pub use search::{Needles, files_below};
 pub use session::{Arguments, Session, SqlError};
 pub use sink::{Received, Reply, Sink};
+pub use terminal::Terminal;
 pub use wire::Wire;
 
 use std::time::{Duration, Instant};
