@@ -20,6 +20,7 @@ use crate::config::DoctorArguments;
 use anyhow::Context;
 use finding::{Finding, Verdict};
 use session::Session;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -85,12 +86,13 @@ fn code(findings: &[Finding]) -> u8 {
     }
 }
 
-#[allow(clippy::print_stdout)]
+/// Whoever reads the first line and goes, as `head -1` does, has seen what it wanted.
 fn show(findings: &[Finding]) {
-    println!("{}", finding::summary(findings));
-    for finding in findings {
-        println!("{finding}");
-    }
+    let mut out = std::io::stdout().lock();
+    let lines = findings.iter().map(Finding::to_string);
+    let _ = std::iter::once(finding::summary(findings))
+        .chain(lines)
+        .try_for_each(|line| writeln!(out, "{line}"));
 }
 
 #[cfg(test)]

@@ -29,9 +29,9 @@ const PREFIXES: &[&[u8]] = &[b"pgs_", b"whsec_"];
 /// So much of a token is none yet, in bytes behind its prefix.
 const TOO_SHORT: usize = 8;
 
-/// A name of ours that others use too, as Supabase in its role `authenticated`: it counts where it is
-/// called.
-const CALLED: &[u8] = b"authenticate";
+/// Names of ours that others use too, as Supabase in its role `authenticated` and anybody in a column: they
+/// count where they are called.
+const CALLED: &[&[u8]] = &[b"authenticate", b"token_id"];
 
 /// Whether a statement's text may hold a secret. A lexical match, so that it also holds for text that
 /// does not parse or was cut; letter case does not matter, nor do comments, quotes and Unicode escapes,
@@ -53,6 +53,7 @@ fn plainly(text: &[u8]) -> bool {
                 | (b'a', b'u')
                 | (b'w', b'h')
                 | (b'u', b'p')
+                | (b't', b'o')
         );
         may_begin && (at == 0 || !goes_on(text[at - 1])) && begins_ours(text, at)
     })
@@ -62,8 +63,10 @@ fn begins_ours(text: &[u8], at: usize) -> bool {
     let rest = &text[at..];
     let is_get_or_other = || !begins_with(rest, GET) || is_get(&rest[GET.len()..]);
     NAMES.iter().any(|name| begins_with(rest, name)) && is_get_or_other()
-        || begins_with(rest, CALLED)
-            && skip_space(text, at + CALLED.len()).is_none_or(|at| text.get(at) == Some(&b'('))
+        || CALLED.iter().any(|name| {
+            begins_with(rest, name)
+                && skip_space(text, at + name.len()).is_none_or(|at| text.get(at) == Some(&b'('))
+        })
         || PREFIXES
             .iter()
             .any(|prefix| begins_with(rest, prefix) && is_token(&rest[prefix.len()..]))
@@ -139,6 +142,7 @@ mod tests {
             "do $$get_secrets$$",
             "select Authenticate ('abc')",
             "select authenticate --\n ('abc')",
+            "select token_id ('abc')",
             "select creat_secret('a', 'b', 'c')",
             "select creat_secret /* oh */ ('a', 'b', 'c')",
             "select create_secert('a')",
@@ -171,6 +175,8 @@ mod tests {
             "insert into jpgs_of_users values (1)",
             "select * from authenticated where x in (1)",
             "grant select on t to authenticated",
+            "select token_id from used order by token_id",
+            "insert into used (token_id) values (1)",
             "select delete_secrets_of_mine(1)",
             "select pgp_sym_encrypt('a', 'b'), pgp_pub_decrypt(c, d)",
             "select get_user_secret_by_key(1)",
