@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=(postgresql-15 postgresql-server-dev-15 libclang-14-dev clang pkg-config libssl-dev curl)
 if [[ ${1:-} == --for-tests ]]; then
-  packages+=(gnupg python3-venv binutils postgresql-15-pgaudit)
+  packages+=(gnupg python3-venv binutils postgresql-15-pgaudit openssl procps)
 fi
 
 say() { printf '%s\n' "$*" >&2; }

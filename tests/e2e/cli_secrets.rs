@@ -85,6 +85,21 @@ async fn a_line_end_is_kept_and_told_of() -> Proof {
     assert!(set.err.contains("--trim"), "{}", set.err);
     let get = ["get", "name", "--project", &project];
     assert_eq!(cli.run(&get).expect(0).out, "value\n");
+
+    // Nothing for a terminal to act upon in JSON, and the same texts for who reads it.
+    let (name, value) = ("a\u{202e}b", "\u{9b}31m\u{1b}[2J\u{e0041}");
+    let _ = cli
+        .run_with(&["set", name, "--project", &project], value)
+        .expect(0);
+    let get = cli.run(&["get", name, "--json", "--project", &project]);
+    let get = get.expect(0);
+    assert!(
+        get.out.trim_end().is_ascii() && !get.out.contains('\u{1b}'),
+        "{}",
+        get.out
+    );
+    assert_eq!(get.json()["value"], value);
+    assert_eq!(get.json()["name"], name);
     Ok(())
 }
 

@@ -56,7 +56,7 @@ pub(crate) async fn run(arguments: ExportArguments) -> Result<(), Failure> {
     let secrets = read::values(&server, project, &arguments.variables.only).await?;
     let content = match arguments.format {
         Format::Dotenv => lines(&secrets, &arguments.variables)?,
-        Format::Json => json(&secrets)?,
+        Format::Json => output::shown_json(&ByName(&secrets), room(&secrets))?,
     };
     let Some(path) = &arguments.output else {
         return output::write(&content);
@@ -94,10 +94,10 @@ fn check_stdout(to_terminal: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Room for all of it, escaped: growing would leave copies behind.
-fn room(secrets: &[Revealed]) -> Zeroizing<Vec<u8>> {
+/// How many bytes all of it may take, escaped: growing would leave copies behind.
+fn room(secrets: &[Revealed]) -> usize {
     let of = |secret: &Revealed| secret.value.expose().len() * 7 + secret.name.len() * 7 + 1024;
-    Zeroizing::new(Vec::with_capacity(secrets.iter().map(of).sum()))
+    secrets.iter().map(of).sum()
 }
 
 fn lines(
@@ -106,7 +106,7 @@ fn lines(
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let names: Vec<&str> = secrets.iter().map(|secret| secret.name.as_str()).collect();
     let variables = variables.of(&names)?;
-    let mut content = room(secrets);
+    let mut content = Zeroizing::new(Vec::with_capacity(room(secrets)));
     for (variable, secret) in variables.iter().zip(secrets) {
         dotenv::write(&mut content, variable, secret.value.expose());
     }
@@ -123,11 +123,4 @@ impl Serialize for ByName<'_> {
         }
         map.end()
     }
-}
-
-fn json(secrets: &[Revealed]) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let mut content = room(secrets);
-    serde_json::to_writer(&mut *content, &ByName(secrets)).map_err(anyhow::Error::from)?;
-    content.push(b'\n');
-    Ok(content)
 }

@@ -47,9 +47,7 @@ pub(crate) async fn run(arguments: GetArguments) -> Result<(), Failure> {
     let route = ["api", "projects", project, "secrets", &arguments.name];
     let found: Revealed = server.get(&route, &query).await?.read()?;
     let value = found.value.expose().as_bytes();
-    // Escaped a byte may take six, and what is around it is short: names have 255 characters at most.
-    let mut shown = Zeroizing::new(Vec::with_capacity(value.len() * 6 + 8192));
-    if arguments.json {
+    let shown = if arguments.json {
         let all = Shown {
             id: found.id,
             name: &found.name,
@@ -57,14 +55,16 @@ pub(crate) async fn run(arguments: GetArguments) -> Result<(), Failure> {
             state: &found.state,
             value: &found.value,
         };
-        serde_json::to_writer(&mut *shown, &all).map_err(anyhow::Error::from)?;
-        shown.push(b'\n');
+        // Escaped a byte may take six, and what is around it is short: names have 255 characters at most.
+        output::shown_json(&all, value.len() * 6 + 8192)?
     } else {
+        let mut shown = Zeroizing::new(Vec::with_capacity(value.len() + 1));
         shown.extend_from_slice(value);
         if output::is_terminal() {
             shown.push(b'\n');
         }
-    }
+        shown
+    };
     output::write(&shown)?;
     if let (Some(until), "grace") = (found.expires_at, found.state.as_str()) {
         output::note(&format!(

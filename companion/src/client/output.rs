@@ -6,6 +6,7 @@ use serde::Serialize;
 use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
+use zeroize::Zeroizing;
 
 /// Writes all of it, without the buffer of `std::io::Stdout`, which nobody erases. A reader who has gone
 /// away (`| head`) is no error.
@@ -29,28 +30,43 @@ pub(crate) fn is_terminal() -> bool {
 }
 
 /// Writes JSON on one line. What a terminal would act upon is escaped in it; a program that reads it
-/// gets the same texts. Not for values, which go through memory that erases itself.
+/// gets the same texts. Not for values: see [`shown_json`].
 ///
 /// # Errors
 /// Where it cannot be written.
 pub(crate) fn write_json(content: &impl Serialize) -> Result<(), Failure> {
-    let json = serde_json::to_string(content)
-        .map_err(|_| Failure::new(Kind::Failed, "the answer cannot be written as JSON"))?;
-    let mut line = visible_json(&json);
-    line.push('\n');
-    write(line.as_bytes())
+    write(&shown_json(content, 0)?)
+}
+
+/// The same line in memory that erases itself, and that is not moved where `room`, in bytes, is enough
+/// for the JSON.
+///
+/// # Errors
+/// Where the content cannot be written as JSON.
+pub(crate) fn shown_json(
+    content: &impl Serialize,
+    room: usize,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let failed = || Failure::new(Kind::Failed, "the answer cannot be written as JSON");
+    let mut json = Zeroizing::new(Vec::with_capacity(room));
+    serde_json::to_writer(&mut *json, content).map_err(|_| failed())?;
+    let json = std::str::from_utf8(&json).map_err(|_| failed())?;
+    let mut line = visible_json(json);
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// Such characters stand in the texts of JSON alone, where they may be escaped.
-fn visible_json(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
+fn visible_json(json: &str) -> Zeroizing<Vec<u8>> {
+    // Two bytes become six at the most, and a line end comes behind.
+    let mut shown = Zeroizing::new(Vec::with_capacity(json.len() * 3 + 1));
     for c in json.chars() {
         if acts_on_terminals(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                shown.push_str(&format!("\\u{unit:04x}"));
+                shown.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
             }
         } else {
-            shown.push(c);
+            shown.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
         }
     }
     shown
@@ -71,7 +87,8 @@ mod tests {
         let text = "a\u{1b}[31m\u{9b}2J\u{202e}\u{e0041}ü\n";
         let json = serde_json::to_string(text).unwrap();
         let shown = visible_json(&json);
+        let shown = std::str::from_utf8(&shown).unwrap();
         assert!(!shown.chars().any(acts_on_terminals), "{shown}");
-        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
+        assert_eq!(serde_json::from_str::<String>(shown).unwrap(), text);
     }
 }
