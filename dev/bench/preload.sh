@@ -32,9 +32,20 @@ start with 5434 "-c shared_preload_libraries=pg_secrets -c pg_secrets.key_file='
 "$bin/psql" --host "$home" --port 5434 --username postgres --dbname postgres --no-psqlrc --quiet \
   --command 'CREATE EXTENSION pg_secrets'
 
+# A statement as applications send them: long, and full of names in words like ours.
+wide=$home/wide.sql
+{
+  printf '\\set aid random(1, 100000 * :scale)\nSELECT a.aid'
+  for ((column = 0; column < 25; column++)); do
+    printf ', a.bid AS customer_identifier_%d, a.abalance AS created_at_%d' "$column" "$column"
+  done
+  printf ' FROM pgbench_accounts AS a WHERE a.aid = :aid AND coalesce(a.abalance, 0) IS NOT NULL;\n'
+} >"$wide"
+
 rate() { # port, workload, protocol
+  if [[ $2 == wide ]]; then set -- "$1" "$2" "$3" --file "$wide"; else set -- "$1" "$2" "$3" --builtin "$2"; fi
   "$bin/pgbench" --host "$home" --port "$1" --username postgres --no-vacuum --protocol "$3" \
-    --builtin "$2" --client 4 --jobs 2 --time "$seconds" postgres 2>"$home/errors" |
+    "${@:4}" --client 4 --jobs 2 --time "$seconds" postgres 2>"$home/errors" |
     awk '/^tps/ { print $3 } /failed transactions/ && $5 > 0 { exit 1 }' ||
     { cat "$home/errors" >&2; exit 1; }
 }
@@ -44,7 +55,7 @@ median() { sort --general-numeric-sort | awk '{ all[NR] = $1 } END { print all[i
 printf '\nAn unrelated workload (pgbench, 4 clients, transactions per second) with pg_secrets preloaded and without;\n'
 printf 'the median of %s rounds of %s s. Loss: the median of the rounds'\'' own.\n\n' "$rounds" "$seconds"
 printf '%-12s | %-8s | %9s | %9s | %s\n' workload protocol without with loss
-for workload in select-only tpcb-like; do
+for workload in select-only tpcb-like wide; do
   for protocol in simple prepared; do
     figures=$home/$workload.$protocol
     for ((round = 0; round < rounds; round++)); do

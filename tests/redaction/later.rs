@@ -223,60 +223,64 @@ async fn a_worker_of_replication_whose_trigger_reads_quotes_nothing() -> Proof {
 #[tokio::test(flavor = "multi_thread")]
 async fn views_that_change_while_they_are_looked_at_harm_nobody() -> Proof {
     let site = Site::new("").await?;
-    let functions: String = (0..60)
+    let functions: String = (0..150)
         .map(|number| {
-            format!("CREATE FUNCTION f{number}() RETURNS int LANGUAGE sql AS 'SELECT {number}';")
+            format!("CREATE FUNCTION f{number}(a int) RETURNS int LANGUAGE sql AS 'SELECT a';")
         })
         .collect();
-    let calls: Vec<String> = (0..60)
-        .map(|number| format!("f{number}() AS c{number}"))
-        .collect();
-    let inner = format!(
-        "CREATE OR REPLACE VIEW inner_view AS SELECT {}",
-        calls.join(", ")
-    );
+    let inner = |argument: usize| {
+        let calls: Vec<String> = (0..150)
+            .map(|number| format!("f{number}({argument})"))
+            .collect();
+        format!(
+            "CREATE OR REPLACE VIEW inner_view AS SELECT {} AS a",
+            calls.join(" + ")
+        )
+    };
+    site.sql.run(&functions).await?;
+    site.sql.run(&inner(0)).await?;
     site.sql
-        .run(&format!(
-            "{functions} {inner}; CREATE VIEW outer_view AS SELECT * FROM inner_view"
-        ))
+        .run("CREATE VIEW outer_view AS SELECT * FROM inner_view")
         .await?;
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(4);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(6);
+    let lasts = move || std::time::Instant::now() < until;
     let replacing = site.cluster.sql().await?;
     let altering = site.cluster.sql().await?;
-    let looking = [site.cluster.sql().await?, site.cluster.sql().await?];
-    let replace = tokio::spawn(async move {
-        while std::time::Instant::now() < until {
-            replacing.run(&inner).await.expect("a server that lives");
-        }
-    });
-    let alter = tokio::spawn(async move {
-        let mut number = 0;
-        while std::time::Instant::now() < until {
-            number = (number + 1) % 60;
-            altering
-                .run(&format!("ALTER FUNCTION f{number}() COST {}", number + 1))
+    let replace = async {
+        for number in (1..).take_while(|_| lasts()) {
+            replacing
+                .run(&inner(number))
                 .await
                 .expect("a server that lives");
         }
-    });
-    let looks = looking.map(|session| {
-        tokio::spawn(async move {
-            let mut count = 0;
-            while std::time::Instant::now() < until {
+    };
+    let alter = async {
+        for number in (0..).take_while(|_| lasts()) {
+            let change = format!(
+                "ALTER FUNCTION f{}(int) COST {}",
+                number % 150,
+                number % 90 + 1
+            );
+            altering.run(&change).await.expect("a server that lives");
+        }
+    };
+    let look = || async {
+        let mut count = 0;
+        while lasts() {
+            // What a new session knows of the catalogues is little.
+            let session = site.cluster.sql().await.expect("a server that lives");
+            for _ in 0..30 {
                 session
-                    .run("EXPLAIN SELECT * FROM outer_view")
+                    .run("EXPLAIN SELECT 1 FROM outer_view WHERE false")
                     .await
                     .expect("a server that lives");
                 count += 1;
             }
-            count
-        })
-    });
-    replace.await?;
-    alter.await?;
-    for look in looks {
-        assert!(look.await? > 10);
-    }
+        }
+        count
+    };
+    let ((), (), first, second) = tokio::join!(replace, alter, look(), look());
+    assert!(first > 0 && second > 0);
     assert!(!site.cluster.log().contains("terminated by signal"));
     Ok(())
 }

@@ -28,6 +28,10 @@ pub(crate) fn names(text: &[u8], names: &[&[u8]]) -> bool {
     if stands(b'\\') {
         return true;
     }
+    // Only strings and names that begin with U& have escapes of their own.
+    if !text.contains(&b'&') {
+        return false;
+    }
     for escape in own_escapes(text) {
         if !tried[..count].contains(&escape) && count < MOST_ESCAPES {
             tried[count] = escape;

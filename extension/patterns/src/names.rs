@@ -43,22 +43,30 @@ pub fn is_sensitive_statement(text: &[u8]) -> bool {
 
 fn plainly(text: &[u8]) -> bool {
     (0..text.len()).any(|at| {
-        let letter = text[at] | 0x20;
-        if !matches!(letter, b'a' | b'c' | b'g' | b'p' | b'r' | b'u' | b'w')
-            || at > 0 && goes_on(text[at - 1])
-        {
-            return false;
-        }
-        let rest = &text[at..];
-        NAMES.iter().any(|name| begins_with(rest, name))
-            && (letter != b'g' || is_get(&rest[GET.len()..]))
-            || letter == b'a'
-                && begins_with(rest, CALLED)
-                && skip_space(text, at + CALLED.len()).is_none_or(|at| text.get(at) == Some(&b'('))
-            || PREFIXES
-                .iter()
-                .any(|prefix| begins_with(rest, prefix) && is_token(&rest[prefix.len()..]))
+        let next = text.get(at + 1).map_or(0, |byte| byte | 0x20);
+        let may_begin = matches!(
+            (text[at] | 0x20, next),
+            (b'c', b'o' | b'r')
+                | (b'r', b'o')
+                | (b'u', b'p')
+                | (b'g', b'e')
+                | (b'p', b'g')
+                | (b'a', b'u')
+                | (b'w', b'h')
+        );
+        may_begin && (at == 0 || !goes_on(text[at - 1])) && begins_ours(text, at)
     })
+}
+
+fn begins_ours(text: &[u8], at: usize) -> bool {
+    let rest = &text[at..];
+    let is_get_or_other = || !begins_with(rest, GET) || is_get(&rest[GET.len()..]);
+    NAMES.iter().any(|name| begins_with(rest, name)) && is_get_or_other()
+        || begins_with(rest, CALLED)
+            && skip_space(text, at + CALLED.len()).is_none_or(|at| text.get(at) == Some(&b'('))
+        || PREFIXES
+            .iter()
+            .any(|prefix| begins_with(rest, prefix) && is_token(&rest[prefix.len()..]))
 }
 
 /// Whether a byte makes one word with the name behind it. Digits and dollars may end a number or a
@@ -122,6 +130,9 @@ mod tests {
             "SELECT Control_Plane.Rotate_Secret($1, $2)",
             "select control_plane /* here */ . /**/ \"create_secret\" ('a')",
             "select get_secrets('a')",
+            "select update_endpoint('a', 'https://hooks.example/token')",
+            r#"select U&"\0075pdate_endpoint"('a')"#,
+            "select rotate_endpoint_secret('a')",
             "select 'pgs_Zq7Xk2Vb9Wm4'",
             "pgs_Zq7Xk2Vb9Wm4",
             "select get_secret ('a')",
@@ -136,6 +147,7 @@ mod tests {
             "select create_secert('a')",
             "select rotat_secret(a",
             "select gte_secret('a')",
+            "select whsec_Zq7Xk2Vb9Wm4",
             "select CreateSecret('a', 'b', 'c')",
             "select controlplane.pgpencrypt('a')",
             r#"select U&"!0063reate_secret"('a') UESCAPE $$!$$"#,

@@ -32,6 +32,7 @@ impl Iterator for PreparedNames<'_> {
             let at = self.at;
             self.at += 1;
             let stands = self.text[at] | 0x20 == b'e'
+                && self.text[at + 1] | 0x20 == b'x'
                 && self.text[at..at + EXECUTE.len()].eq_ignore_ascii_case(EXECUTE)
                 && (at == 0 || !is_word(self.text[at - 1]))
                 && !self
@@ -92,8 +93,9 @@ pub fn executes_escaped_name(text: &[u8]) -> bool {
             && text[at..at + EXECUTE.len()].eq_ignore_ascii_case(EXECUTE)
     };
     let escaped = |at: usize| matches!(text.get(at..), Some([b'u' | b'U', b'&', b'"', ..]));
-    (0..text.len())
-        .any(|at| executed(at) && skip_space(text, at + EXECUTE.len()).is_none_or(escaped))
+    text.contains(&b'&')
+        && (0..text.len())
+            .any(|at| executed(at) && skip_space(text, at + EXECUTE.len()).is_none_or(escaped))
 }
 
 #[cfg(test)]
