@@ -48,6 +48,7 @@ fn plainly(text: &[u8]) -> bool {
             (text[at] | 0x20, next),
             (b'c', b'o' | b'r')
                 | (b'r', b'o')
+                | (b'u', b'p')
                 | (b'g', b'e')
                 | (b'p', b'g')
                 | (b'a', b'u')
@@ -133,6 +134,9 @@ mod tests {
             "SELECT Control_Plane.Rotate_Secret($1, $2)",
             "select control_plane /* here */ . /**/ \"create_secret\" ('a')",
             "select get_secrets('a')",
+            "select update_endpoint('a', 'https://hooks.example/token')",
+            r#"select U&"\0075pdate_endpoint"('a')"#,
+            "select rotate_endpoint_secret('a')",
             "select 'pgs_Zq7Xk2Vb9Wm4'",
             "pgs_Zq7Xk2Vb9Wm4",
             "select get_secret ('a')",
