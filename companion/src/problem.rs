@@ -34,7 +34,7 @@ impl Problem {
             ),
             405 => ("method-not-allowed", "The route does not take this method"),
             408 => ("request-timeout", "The request took too long to arrive"),
-            409 => ("conflict", "The state of the secret does not allow this"),
+            409 => ("conflict", "What there is does not allow this now"),
             410 => ("gone", "The version is destroyed"),
             413 => ("too-large", "The request is too large"),
             415 => ("unsupported-media-type", "The body is not JSON"),
@@ -103,7 +103,7 @@ mod tests {
             problem.to_json("r1"),
             json!({
                 "type": "urn:pg-secrets:problem:conflict",
-                "title": "The state of the secret does not allow this",
+                "title": "What there is does not allow this now",
                 "status": 409,
                 "detail": "not the current version",
                 "request_id": "r1",

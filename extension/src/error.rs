@@ -170,7 +170,7 @@ impl Error {
     /// PT409: nothing is sent to an endpoint that is disabled.
     pub(crate) fn endpoint_disabled() -> Self {
         Self::new(Status::Conflict, "the endpoint is disabled")
-            .with_hint("Enable it first: update_endpoint(id, enabled => true).")
+            .with_hint("Enable it first: update_endpoint(endpoint_id => …, enabled => true), or PATCH it with {\"enabled\": true}.")
     }
 
     /// PT410: the version was destroyed.

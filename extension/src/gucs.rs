@@ -340,5 +340,9 @@ fn parse_duration(entry: &str) -> Option<Duration> {
         "d" => 86_400_000,
         _ => return None,
     };
-    Some(Duration::from_millis(number.checked_mul(milliseconds)?))
+    let wait = Duration::from_millis(number.checked_mul(milliseconds)?);
+    (wait <= LONGEST_WAIT).then_some(wait)
 }
+
+/// The longest wait before a try.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -1,7 +1,7 @@
 //! How deliveries and endpoints end: gone, failing for too long, sent once more, swept.
 
 use crate::delivery_scene::{Scene, scene};
-use pg_secrets_tests::{Proof, Reply};
+use pg_secrets_tests::{Proof, Reply, eventually};
 use serde_json::json;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ async fn gone_disables_the_endpoint_and_says_so_once() -> Proof {
     let recorded: i64 = scene
         .sql
         .one(
-            "SELECT count(*) FROM control_plane.audit_logs WHERE action = 'endpoint.disabled' AND actor = 'secrets_companion'",
+            "SELECT count(*) FROM control_plane.audit_logs WHERE action = 'endpoint.disabled' AND actor = 'pg_secrets'",
             &[],
         )
         .await?;
@@ -163,6 +163,75 @@ async fn an_endpoint_that_fails_for_too_long_is_disabled_and_one_success_begins_
         .filter_map(|one| one.json().ok())
         .filter(|body| body["type"] == "endpoint.disabled");
     assert_eq!(told.count(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_waits_for_a_mended_receiver_goes_at_once_when_it_is_asked_for_or_the_address_is_new()
+-> Proof {
+    let scene = scene("pg_secrets.retry_schedule = '1d, 1d'").await?;
+    let endpoint = scene.endpoint("/broken").await?;
+    let path = format!("/api/webhooks/{endpoint}");
+    let api = scene.app.api();
+    for (turn, name, delivered) in [(0, "first", 1), (1, "second", 2)] {
+        scene.sink.answer_at("/broken", Reply::status(500));
+        scene.create(name).await?;
+        scene.sink.wait_for("/broken", turn + 1 + turn).await;
+        let waits = "SELECT EXISTS (SELECT FROM control_plane.deliveries WHERE status = 'pending' AND attempts > 0 AND leased_until IS NULL)";
+        eventually("the end of a try", || async {
+            let waits: bool = scene.sql.one(waits, &[]).await.ok()?;
+            waits.then_some(())
+        })
+        .await;
+        if turn == 0 {
+            scene.sink.answer_at("/broken", Reply::status(204));
+            let again = json!({"since": "2020-01-01T00:00:00Z"});
+            let again = api.post(&format!("{path}/redeliver"), again).await?;
+            assert_eq!(again.expect(202)?.body["redelivered"], 1);
+        } else {
+            api.patch(&path, json!({"url": scene.sink.url("/whole")}))
+                .await?
+                .expect(200)?;
+        }
+        scene.wait(&endpoint, "delivered", delivered).await;
+    }
+    scene.sink.wait_for("/whole", 1).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn silence_is_no_failure_and_who_disables_is_told_in_the_log() -> Proof {
+    let scene =
+        scene("pg_secrets.endpoint_failure_limit = 5s\npg_secrets.retry_schedule = '100ms'")
+            .await?;
+    let endpoint = scene.endpoint("/quiet").await?;
+    scene.sink.answer_at("/quiet", Reply::status(500));
+    // Two tries, the last of them before the limit; then nothing for as long.
+    scene.create("first").await?;
+    scene.wait(&endpoint, "failed", 1).await;
+    scene.sql.run("SELECT pg_sleep(5)").await?;
+    scene.create("second").await?;
+    scene.sink.wait_for("/quiet", 3).await;
+    eventually("a second try", || async {
+        let now = scene.get(&endpoint).await.ok()?;
+        (now.body["enabled"] == false).then_some(())
+    })
+    .await;
+    let tries = scene.sink.received().len();
+    assert!(
+        tries >= 4,
+        "disabled by the first try of the second: {tries}"
+    );
+    let log = scene.app.cluster.log();
+    assert!(log.contains(&format!("the endpoint {endpoint}")), "{log}");
+    let actor: String = scene
+        .sql
+        .one(
+            "SELECT actor FROM control_plane.audit_logs WHERE action = 'endpoint.disabled'",
+            &[],
+        )
+        .await?;
+    assert_eq!(actor, "pg_secrets");
     Ok(())
 }
 

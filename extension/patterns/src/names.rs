@@ -53,7 +53,6 @@ fn plainly(text: &[u8]) -> bool {
                 | (b'p', b'g')
                 | (b'a', b'u')
                 | (b'w', b'h')
-                | (b'u', b'p')
                 | (b't', b'o')
         );
         may_begin && (at == 0 || !goes_on(text[at - 1])) && begins_ours(text, at)

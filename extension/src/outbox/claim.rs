@@ -102,7 +102,6 @@ pub(crate) fn claim_deliveries<'s>(
     keyring::require()?;
     let claim = Claim {
         session,
-        caller,
         now: id::now(),
         lease: lease.time,
     };
@@ -128,14 +127,13 @@ struct Limit {
     most: usize,
 }
 
-struct Claim<'s, 'c> {
+struct Claim<'s> {
     session: &'s Session,
-    caller: &'c Caller,
     now: i64,
     lease: i64,
 }
 
-impl<'s> Claim<'s, '_> {
+impl<'s> Claim<'s> {
     /// Locks the endpoints that have something due and room for it, the longest waiting first.
     fn open(&self, batch: i32) -> Result<Vec<Limit>> {
         let open = self.session.run(
@@ -261,7 +259,7 @@ impl<'s> Claim<'s, '_> {
                     signatures.push(signature);
                 }
                 Err(reason) => {
-                    finish::end_unsent(self.session, self.caller, delivery, attempt, &reason)?;
+                    finish::end_unsent(self.session, delivery, attempt, &reason)?;
                 }
             }
         }

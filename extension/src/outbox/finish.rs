@@ -63,7 +63,7 @@ pub(crate) fn finish_delivery<'s>(
     let Some(tried) = Tried::find(session, delivery, attempt)? else {
         return Ok(Answer::Boolean(false));
     };
-    Ok(Answer::Boolean(end_try(session, caller, &tried, &outcome)?))
+    Ok(Answer::Boolean(end_try(session, &tried, &outcome)?))
 }
 
 fn cut(mut text: String, most: usize) -> String {
@@ -74,7 +74,6 @@ fn cut(mut text: String, most: usize) -> String {
 /// Ends a try that was not made because of something on our side, which says nothing of the endpoint.
 pub(super) fn end_unsent(
     session: &Session,
-    caller: &Caller,
     delivery: Uuid,
     attempt: i32,
     reason: &str,
@@ -90,13 +89,13 @@ pub(super) fn end_unsent(
         duration_ms: None,
         answer: None,
     };
-    end_try(session, caller, &tried, &outcome)?;
+    end_try(session, &tried, &outcome)?;
     Ok(())
 }
 
 // The endpoint's columns are NULL where it was deleted meanwhile.
 static FIND: Statement = Statement::new(
-    c"SELECT d.endpoint_id, d.chain_id, d.attempts_before, e.id, e.enabled, e.disabled_reason IS NOT NULL, e.answering, e.slow_downs, e.failing_since FROM control_plane.deliveries AS d LEFT JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending'",
+    c"SELECT d.endpoint_id, d.chain_id, d.attempts_before, e.id, e.enabled, e.disabled_reason IS NOT NULL, e.answering, e.slow_downs, e.failing_since FROM control_plane.deliveries AS d LEFT JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending' AND d.leased_until IS NOT NULL",
 );
 
 /// The delivery of a try, and how its endpoint was before.
@@ -137,15 +136,15 @@ impl Tried {
 }
 
 static DELIVERED: Statement = Statement::new(
-    c"UPDATE control_plane.deliveries AS d SET status = 'delivered', finished_at = pg_catalog.clock_timestamp(), leased_until = NULL, last_status = $3, last_error = NULL WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending'",
+    c"UPDATE control_plane.deliveries AS d SET status = 'delivered', finished_at = pg_catalog.clock_timestamp(), leased_until = NULL, last_status = $3, last_error = NULL WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending' AND d.leased_until IS NOT NULL",
 );
 
 static AGAIN: Statement = Statement::new(
-    c"UPDATE control_plane.deliveries AS d SET next_attempt_at = pg_catalog.clock_timestamp() + $5, leased_until = NULL, last_status = $3, last_error = $4 WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending'",
+    c"UPDATE control_plane.deliveries AS d SET next_attempt_at = pg_catalog.clock_timestamp() + $5, leased_until = NULL, last_status = $3, last_error = $4 WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending' AND d.leased_until IS NOT NULL",
 );
 
 static FAILED: Statement = Statement::new(
-    c"UPDATE control_plane.deliveries AS d SET status = 'failed', finished_at = pg_catalog.clock_timestamp(), leased_until = NULL, last_status = $3, last_error = $4 WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending'",
+    c"UPDATE control_plane.deliveries AS d SET status = 'failed', finished_at = pg_catalog.clock_timestamp(), leased_until = NULL, last_status = $3, last_error = $4 WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending' AND d.leased_until IS NOT NULL",
 );
 
 static KEEP: Statement = Statement::new(
@@ -159,17 +158,15 @@ static RELEASE: Statement = Statement::new(
     c"UPDATE control_plane.deliveries AS d SET next_attempt_at = $3 WHERE d.id = (SELECT n.id FROM control_plane.deliveries AS n WHERE n.endpoint_id = $1 AND n.chain_id = $2 AND n.status = 'pending' ORDER BY n.event_id LIMIT 1) AND d.attempts = d.attempts_before",
 );
 
-fn end_try(
-    session: &Session,
-    caller: &Caller,
-    tried: &Tried,
-    outcome: &Outcome<'_>,
-) -> Result<bool> {
+fn end_try(session: &Session, tried: &Tried, outcome: &Outcome<'_>) -> Result<bool> {
     // The endpoint before the delivery, as everywhere, so that nobody waits for each other.
     let verdict = match tried.health {
         Some(before) => {
-            let now = before.after(outcome.status, outcome.retry_after, id::now());
-            health::store(session, caller, tried.endpoint, before, now)?
+            let mut now = before.after(outcome.status, outcome.retry_after, id::now());
+            if tried.tries <= 1 {
+                now = now.of_first_try();
+            }
+            health::store(session, tried.endpoint, before, now)?
         }
         None => Verdict::Stays,
     };

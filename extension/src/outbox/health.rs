@@ -3,9 +3,11 @@
 use crate::access::identity::Caller;
 use crate::audit::changes;
 use crate::audit::record::Record;
+use crate::backend::raise;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
 use crate::outbox::{event, settings};
+use pgrx::PgLogLevel;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -38,6 +40,18 @@ pub(super) enum Verdict {
     Disabled,
 }
 
+impl After {
+    /// The same, but that the first try of a delivery does not disable the endpoint for having failed too
+    /// long: where nothing was sent for days, nobody knows how it did meanwhile.
+    pub(super) fn of_first_try(mut self) -> Self {
+        self.disabled = self.disabled.filter(|reason| *reason != FAILING);
+        self
+    }
+}
+
+/// Why an endpoint is disabled that has failed for pg_secrets.endpoint_failure_limit.
+const FAILING: &str = "failing";
+
 impl Health {
     /// The state after a try that ended with this status at `now`; `retry_after` is in microseconds.
     pub(super) fn after(self, status: Option<i32>, retry_after: i64, now: i64) -> After {
@@ -69,7 +83,7 @@ impl Health {
             not_before: slower.then(|| now + doubled.min(LONGEST_PAUSE).max(retry_after)),
             disabled: match status {
                 Some(410) => Some("gone"),
-                _ if too_long => Some("failing"),
+                _ if too_long => Some(FAILING),
                 _ => None,
             },
         }
@@ -97,7 +111,6 @@ static GIVE_UP: Statement = Statement::new(
 /// be: what waits for it is then a dead letter, and an event tells of it once.
 pub(super) fn store(
     session: &Session,
-    caller: &Caller,
     endpoint: Uuid,
     before: Health,
     after: After,
@@ -143,11 +156,16 @@ pub(super) fn store(
     record.service = service.clone();
     record.detail = Some(json!({"endpoint_id": endpoint, "reason": reason}));
     {
-        let _declared = changes::declare(caller, record);
+        // It follows from what the receiver does, whichever companion told of it.
+        let _declared = changes::declare(&Caller::worker(), record);
         session.run(&DISABLE, &[id, Param::Text(Some(reason))])?;
     }
     session.run(&GIVE_UP, &[id])?;
     let data = json!({"endpoint_id": endpoint, "service": service, "reason": reason});
     event::emit_notice(session, "endpoint.disabled", &project, data)?;
+    let said = format!(
+        "pg_secrets: the endpoint {endpoint} of the project {project:?} was disabled, since it is {reason}; control_plane.list_deliveries() says what it answered"
+    );
+    raise::log(PgLogLevel::WARNING, &said);
     Ok(Verdict::Disabled)
 }

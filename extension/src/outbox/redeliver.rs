@@ -21,16 +21,17 @@ static ONE: Statement = Statement::new(
     c"UPDATE control_plane.deliveries AS d SET status = 'pending', attempts_before = d.attempts, next_attempt_at = $2, leased_until = NULL, finished_at = NULL WHERE d.id = $1 AND (d.status <> 'pending' OR d.leased_until IS NULL OR d.leased_until <= $2)",
 );
 
-static FAILED: Statement = Statement::new(
-    c"UPDATE control_plane.deliveries AS d SET status = 'pending', attempts_before = d.attempts, next_attempt_at = $2, leased_until = NULL, finished_at = NULL WHERE d.endpoint_id = $1 AND d.event_id < $3 AND d.status = 'failed' AND d.created_at >= $4 AND d.created_at < $5",
+// What waits for its next try, which may be a day away, is brought forward with them.
+static UNDELIVERED: Statement = Statement::new(
+    c"UPDATE control_plane.deliveries AS d SET status = 'pending', attempts_before = d.attempts, next_attempt_at = $2, leased_until = NULL, finished_at = NULL WHERE d.endpoint_id = $1 AND d.event_id < $3 AND (d.status = 'failed' OR (d.status = 'pending' AND (d.leased_until IS NULL OR d.leased_until <= $2))) AND d.created_at >= $4 AND d.created_at < $5",
 );
 
 /// How far before its event's id a delivery may seem to be made, in microseconds: the two are taken
 /// one after the other.
 const SLACK: i64 = 60_000_000;
 
-/// redeliver: one delivery, whatever became of it; or all dead letters of an endpoint that were made from
-/// `since` on and before `until`. Answers how many.
+/// redeliver: one delivery, whatever became of it; or all of an endpoint that were made from `since` on and
+/// before `until` and are not delivered yet, dead letters and those that wait for a try. Answers how many.
 pub(crate) fn redeliver<'s>(
     session: &'s Session,
     caller: &Caller,
@@ -59,7 +60,7 @@ pub(crate) fn redeliver<'s>(
             let newest = id::least_at(until.saturating_add(SLACK));
             session
                 .run(
-                    &FAILED,
+                    &UNDELIVERED,
                     &[
                         Param::Uuid(Some(endpoint_id)),
                         Param::Timestamp(Some(now)),

@@ -15,6 +15,11 @@ static UPDATE: Statement = Statement::new(
     c"UPDATE control_plane.endpoints AS e SET url = coalesce($2, e.url), event_types = CASE WHEN $3 IS NULL THEN e.event_types WHEN pg_catalog.cardinality($3) = 0 THEN NULL ELSE $3 END, enabled = coalesce($4, e.enabled), disabled_reason = CASE WHEN $4 IS NULL THEN e.disabled_reason END, not_before = CASE WHEN $5 THEN NULL ELSE e.not_before END, slow_downs = CASE WHEN $5 THEN 0 ELSE e.slow_downs END, answering = $5 OR e.answering, failing_since = CASE WHEN $5 THEN NULL ELSE e.failing_since END WHERE e.id = $1",
 );
 
+// What waits for a try by the schedule of the old address, which may be a day away.
+static BRING_FORWARD: Statement = Statement::new(
+    c"UPDATE control_plane.deliveries AS d SET attempts_before = d.attempts, next_attempt_at = pg_catalog.clock_timestamp() WHERE d.id IN (SELECT w.id FROM control_plane.deliveries AS w WHERE w.endpoint_id = $1 AND w.status = 'pending' AND w.attempts > w.attempts_before AND (w.leased_until IS NULL OR w.leased_until <= pg_catalog.clock_timestamp()) FOR NO KEY UPDATE SKIP LOCKED)",
+);
+
 /// update_endpoint: another URL, other events (an empty list is all of them), enabled or not. What is
 /// NULL stays as it is.
 pub(crate) fn update_endpoint<'s>(
@@ -64,6 +69,7 @@ pub(crate) fn update_endpoint<'s>(
         )?;
     }
     if anew {
+        session.run(&BRING_FORWARD, &[Param::Uuid(Some(id))])?;
         wake::at_commit();
     }
     endpoints::answer(session, id, None)
