@@ -31,6 +31,7 @@ install: ## Install extension and companion beside the server of PG_CONFIG=…
 lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo clippy --release --package pg_secrets_tests --test newer -- -D warnings
 
 fmt: ## Format the sources
 	cargo fmt --all
@@ -38,7 +39,7 @@ fmt: ## Format the sources
 soak: ## Run the fault tests at their full length
 	@dev/prerequisites.sh --for-tests
 	@PG_SECRETS_SOAK=1 dev/test.sh
-	@dev/test-on.sh 17 --ignored notify_queue
+	@dev/test-on.sh 17
 
 bench: ## Print what encrypting, decrypting, audited reads, webhooks and the mere library cost
 	@dev/prerequisites.sh

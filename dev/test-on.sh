@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs end-to-end tests on a server of another version than the one the workspace is built against:
+# Runs the tests that need a newer server than the one the workspace is built against:
 #   dev/test-on.sh 17 [FILTER… or other arguments of the test program]
 # The server comes from PyPI and is kept outside of this clone, which Postgres's own user may not be able
 # to enter.
@@ -41,4 +41,4 @@ export PG_CONFIG=$server/bin/pg_config
 dev/build.sh
 dev/install.sh
 PG_SECRETS_TEST_PG_CONFIG=$PG_CONFIG \
-  cargo test --release --package pg_secrets_tests --test e2e -- --test-threads "${TEST_THREADS:-4}" "$@"
+  cargo test --release --package pg_secrets_tests --test newer -- --test-threads "${TEST_THREADS:-4}" "$@"

@@ -13,6 +13,7 @@ dev/install.sh
 say 'Format and lints'
 cargo fmt --all --check
 cargo clippy --release --workspace --all-targets --quiet -- -D warnings
+cargo clippy --release --package pg_secrets_tests --test newer --quiet -- -D warnings
 say 'Tests'
 export PG_SECRETS_TEST_PYTHON=$PWD/target/test-venv/bin/python
 if ! "$PG_SECRETS_TEST_PYTHON" -c 'import pysequoia, standardwebhooks, pgspot' 2>/dev/null; then

@@ -58,7 +58,6 @@ mod messages;
 mod million;
 mod misuse;
 mod no_plaintext;
-mod notify_queue;
 mod policy;
 mod postgrest;
 mod prefixes;

@@ -1,13 +1,11 @@
 //! The server's queue of notifications is full: nothing of ours waits for it.
 //!
-//! The queue has 8 GB unless max_notify_queue_pages says less, which servers before 17 do not know:
-//! `dev/test-on.sh 17 --ignored notify_queue`.
+//! The queue has 8 GB unless max_notify_queue_pages says less, which servers before 17 do not know.
 
 use pg_secrets_tests::{Proof, Sink, TestApp};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
-#[ignore = "on a server of version 17 or later: dev/test-on.sh 17 --ignored notify_queue"]
 async fn rotations_commit_and_arrive_while_the_notify_queue_is_full() -> Proof {
     let app = TestApp::start(
         "fsync = off\nmax_notify_queue_pages = 64\npg_secrets.audit_head_interval = 0",
