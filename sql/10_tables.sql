@@ -181,9 +181,11 @@ CREATE TABLE control_plane.outbox (
 
 -- Where a service, or a whole project (service IS NULL), wants its webhooks. The signing secret
 -- is sealed like any value; until previous_until the one before it signs too. event_types NULL means
--- all. The last columns say how it goes: nothing is sent before not_before, slow_downs counts the
--- answers in a row that asked for less, answering is false when the last try got no answer at all, and
--- failing_since is the first failure since the last success.
+-- all. slot is the endpoint's place among its project's, of which there are only so many. generation
+-- counts the new beginnings: another URL, or being enabled again. The last columns say how it goes:
+-- nothing is sent before not_before, slow_downs counts the answers in a row that asked for less, answering
+-- is false when the last try got no answer soon, and failing_since is the first failure since the last
+-- success.
 CREATE TABLE control_plane.endpoints (
     id uuid NOT NULL,
     project_id text NOT NULL,
@@ -203,7 +205,11 @@ CREATE TABLE control_plane.endpoints (
     slow_downs integer DEFAULT 0 NOT NULL,
     answering boolean DEFAULT true NOT NULL,
     failing_since timestamptz,
+    slot integer NOT NULL,
+    generation integer DEFAULT 0 NOT NULL,
     CONSTRAINT endpoints_pkey PRIMARY KEY (id),
+    CONSTRAINT endpoints_project_id_slot_key UNIQUE (project_id, slot),
+    CONSTRAINT endpoints_slot_check CHECK (slot OPERATOR(pg_catalog.>) 0),
     CONSTRAINT endpoints_service_check CHECK (
         service OPERATOR(pg_catalog.<>) '' AND service OPERATOR(pg_catalog.!~) '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'
     ),
@@ -229,7 +235,9 @@ ALTER TABLE control_plane.endpoints
 
 -- One row per event and endpoint. A claim holds the row until leased_until by the database's
 -- clock; attempts is also the claim's fence: only the claim that counted it may finish it, and
--- attempts_before is how many of them were made before the delivery was asked for once more. What is of
+-- attempts_before is how many of them were made before the delivery was asked for once more; generation
+-- is the endpoint's when it was last claimed, so that nothing follows for its new URL from what the old
+-- one answers. What is of
 -- one secret (chain_id) reaches an endpoint in the order of the events' ids; NULL has no order. No
 -- foreign key to the endpoints: its check would look with the snapshot of the rotating transaction,
 -- and fail for an endpoint that is newer than that.
@@ -247,6 +255,7 @@ CREATE TABLE control_plane.deliveries (
     last_error text,
     created_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
     finished_at timestamptz,
+    generation integer,
     CONSTRAINT deliveries_pkey PRIMARY KEY (id),
     CONSTRAINT deliveries_event_id_endpoint_id_key UNIQUE (event_id, endpoint_id),
     CONSTRAINT deliveries_event_id_fkey FOREIGN KEY (event_id)

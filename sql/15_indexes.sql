@@ -49,8 +49,6 @@ CREATE INDEX audit_chain_record_id_idx ON control_plane.audit_chain (record_id);
 -- 'Who was told of what happened to this secret?'
 CREATE INDEX outbox_secret_id_idx ON control_plane.outbox (secret_id);
 
-CREATE INDEX endpoints_project_id_idx ON control_plane.endpoints (project_id);
-
 -- 'Which endpoints have something due, and what?'
 CREATE INDEX deliveries_due_idx ON control_plane.deliveries (endpoint_id, next_attempt_at)
     WHERE status OPERATOR(pg_catalog.=) 'pending';

@@ -343,6 +343,7 @@ CREATE TYPE control_plane.delivery AS (
 -- One webhook to send: the request's body and the three headers of the Standard Webhooks scheme.
 CREATE TYPE control_plane.claimed_delivery AS (
     delivery_id uuid,
+    endpoint_id uuid,
     attempt integer,
     url text,
     webhook_id text,

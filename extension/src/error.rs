@@ -167,6 +167,17 @@ impl Error {
         )
     }
 
+    /// PT409: the project has `most` endpoints, and may have no more.
+    pub(crate) fn too_many_endpoints(most: i32) -> Self {
+        Self::new(
+            Status::Conflict,
+            "the project has as many endpoints as it may have",
+        )
+        .with_hint(format!(
+            "Delete one, or raise pg_secrets.endpoints_per_project ({most})."
+        ))
+    }
+
     /// PT409: nothing is sent to an endpoint that is disabled.
     pub(crate) fn endpoint_disabled() -> Self {
         Self::new(Status::Conflict, "the endpoint is disabled")

@@ -30,6 +30,7 @@ mod definers;
 mod delivery_ends;
 mod delivery_rules;
 mod delivery_scene;
+mod delivery_turns;
 mod dry_run;
 mod dump;
 mod durable_audit;

@@ -110,6 +110,11 @@ async fn every_event_arrives_at_every_endpoint_whoever_is_killed() -> Proof {
         )
         .await?;
     assert_eq!(repeated, 0);
+    // Nobody who stored how tries ended had to wait for somebody who waited in turn.
+    let log = app.cluster.log();
+    for waited in ["deadlock detected", "lock timeout"] {
+        assert!(!log.contains(waited), "{waited}");
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use crate::webhooks::destination::{self, AllowList, AllowedAddresses, Refused};
 use anyhow::Context;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -29,6 +30,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 pub(crate) struct Delivery {
     /// Whose outcome is to be stored.
     pub(crate) id: Uuid,
+    /// To which endpoint.
+    pub(crate) endpoint: Uuid,
     /// Which try this is; only the latest may be finished.
     pub(crate) attempt: i32,
     /// May carry a token of the receiver's.
@@ -45,6 +48,7 @@ impl Delivery {
     pub(crate) fn from_row(row: &Row) -> Result<Self, Error> {
         Ok(Self {
             id: row.try_get("delivery_id")?,
+            endpoint: row.try_get("endpoint_id")?,
             attempt: row.try_get("attempt")?,
             url: row.try_get("url")?,
             webhook_id: row.try_get("webhook_id")?,
@@ -201,12 +205,13 @@ impl Sender {
 fn retry_after(headers: &HeaderMap) -> Option<i32> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let after = text(RETRY_AFTER)?.trim();
-    if let Ok(seconds) = after.parse::<u32>() {
-        return Some(i32::try_from(seconds).unwrap_or(i32::MAX));
+    if !after.is_empty() && after.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A number too large to read is a long time as well.
+        return Some(after.parse().unwrap_or(i32::MAX));
     }
     let date = |text: &str| jiff::fmt::rfc2822::parse(text).ok();
     let wait = date(after)?.timestamp().as_second() - date(text(DATE)?)?.timestamp().as_second();
-    i32::try_from(wait.max(0)).ok()
+    Some(i32::try_from(wait.max(0)).unwrap_or(i32::MAX))
 }
 
 /// Reads the body to its end, or to its limit, and gives what it begins with; nothing of a body that is
@@ -217,18 +222,23 @@ async fn beginning(mut response: reqwest::Response) -> Option<String> {
     let mut cut = false;
     let mut left = ANSWER_READ;
     // What does not come in time is not waited for; the status is there.
-    let _ = timeout(ANSWER_TIME, async {
-        while let Ok(Some(part)) = response.chunk().await {
+    let read = timeout(ANSWER_TIME, async {
+        loop {
+            let part = match response.chunk().await {
+                Ok(Some(part)) => part,
+                Ok(None) => return true,
+                Err(_) => return false,
+            };
             let room = ANSWER_TOLD.saturating_sub(kept.len());
             kept.extend_from_slice(&part[..part.len().min(room)]);
             cut |= part.len() > room;
             match left.checked_sub(part.len()) {
                 Some(rest) => left = rest,
-                None => break,
+                None => return false,
             }
         }
-    })
-    .await;
+    });
+    cut |= !read.await.unwrap_or(false);
     // Postgres has no text with a zero byte.
     let mut text = String::from_utf8_lossy(&kept).replace('\0', "");
     if cut {
@@ -240,11 +250,16 @@ async fn beginning(mut response: reqwest::Response) -> Option<String> {
 }
 
 fn failure(error: &reqwest::Error) -> Outcome {
-    if let Some(refused) = refusal(error) {
-        return Outcome::Refused(refused);
+    if let Some(refused) = cause::<Refused>(error) {
+        return Outcome::Refused(*refused);
     }
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     Outcome::Failed(if error.is_timeout() {
         "timeout"
+    } else if cause::<native_tls::Error>(error).is_some() {
+        "tls"
+    } else if cause::<io::Error>(error).is_some_and(refused) {
+        "connection refused"
     } else if error.is_connect() {
         "connect"
     } else if error.is_builder() {
@@ -254,12 +269,12 @@ fn failure(error: &reqwest::Error) -> Outcome {
     })
 }
 
-/// The refusal that the resolver put at the bottom of an error, if it is that.
-fn refusal(error: &reqwest::Error) -> Option<Refused> {
+/// The first of an error's causes that is of this kind.
+fn cause<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref() {
-            return Some(*refused);
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         cause = error.source();
     }

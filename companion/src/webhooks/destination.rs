@@ -11,6 +11,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use url::{Host, Url};
 
 /// The networks that webhooks go to. When the operator named some, they go there, by http or
@@ -62,8 +63,9 @@ pub(crate) enum Refused {
     /// `https://user:password@host/` would send the credentials with every try.
     #[error("refused destination: the URL holds credentials")]
     Credentials,
-    /// The host is, or resolves to, nothing but addresses that are not allowed.
-    #[error("refused destination: the address is not allowed")]
+    /// The host is, or resolves to, nothing but addresses that are not allowed; or to nothing at all, which
+    /// is not told apart: whoever registers endpoints must not learn which names there are in-house.
+    #[error("refused destination: it has no address that is allowed")]
     Address,
     /// The URL has no host.
     #[error("refused destination: the URL names no host")]
@@ -160,6 +162,10 @@ fn is_global_v6(address: Ipv6Addr) -> bool {
     GLOBAL_V6.contains(&address) && !SPECIAL_V6.iter().any(|network| network.contains(&address))
 }
 
+/// How many names are looked up at once. A lookup goes on when nobody waits for it any more, and holds one of
+/// the threads that all share.
+const LOOKUPS: usize = 128;
+
 /// Gives the addresses of a name.
 type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
 
@@ -168,6 +174,7 @@ type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> 
 pub(crate) struct AllowedAddresses {
     allow: AllowList,
     lookup: Lookup,
+    lookups: Arc<Semaphore>,
 }
 
 impl AllowedAddresses {
@@ -187,7 +194,11 @@ impl AllowedAddresses {
     }
 
     pub(super) fn with_lookup(allow: AllowList, lookup: Lookup) -> Self {
-        Self { allow, lookup }
+        Self {
+            allow,
+            lookup,
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+        }
     }
 }
 
@@ -195,9 +206,20 @@ impl Resolve for AllowedAddresses {
     fn resolve(&self, name: Name) -> Resolving {
         let allow = self.allow.clone();
         let resolving = (self.lookup)(name.as_str().to_owned());
+        let lookups = Arc::clone(&self.lookups);
         Box::pin(async move {
-            let allowed: Vec<SocketAddr> = resolving
+            let permit = lookups.acquire_owned().await?;
+            let resolved = tokio::spawn(async move {
+                let resolved = resolving.await;
+                drop(permit);
+                resolved
+            });
+            let allowed: Vec<SocketAddr> = resolved
                 .await?
+                .unwrap_or_else(|error| {
+                    tracing::debug!(kind = %error.kind(), "a webhook's host does not resolve");
+                    Vec::new()
+                })
                 .into_iter()
                 .filter(|address| is_allowed(*address, &allow))
                 .map(|address| SocketAddr::new(address, 0))

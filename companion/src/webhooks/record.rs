@@ -30,6 +30,8 @@ const PAUSES: [Duration; 4] = [
 pub(crate) struct End {
     /// Of which delivery.
     pub(crate) delivery: Uuid,
+    /// To which endpoint.
+    pub(crate) endpoint: Uuid,
     /// Of which try of it.
     pub(crate) attempt: i32,
     /// How.
@@ -52,6 +54,8 @@ impl Recorder {
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(MOST);
             while waiting.recv_many(&mut batch, MOST).await > 0 {
+                // Everybody locks in the same order, so that two who store at once do not wait for each other.
+                batch.sort_unstable_by_key(|(end, _)| (end.endpoint, end.delivery));
                 let (ends, tell): (Vec<End>, Vec<_>) = batch.drain(..).unzip();
                 if store(&database, &ends).await.is_ok() {
                     for one in tell {

@@ -11,22 +11,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 const CLAIM: &str = "
-SELECT delivery_id, attempt, url, webhook_id, webhook_timestamp, webhook_signature, body
+SELECT delivery_id, endpoint_id, attempt, url, webhook_id, webhook_timestamp, webhook_signature, body
 FROM control_plane.claim_deliveries($1, $2::text::interval)";
 
 /// How many webhooks are under way at once. No more are claimed than can be sent at once, so that
-/// no lease runs while its delivery waits. Well above what the database lets go to one endpoint: many
+/// no lease runs while its delivery waits. Well above what the database lets go to one project: many
 /// have to hang before others notice.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 512;
 
 /// How many are claimed together: the first of a large claim would wait for the signing of the last.
 const BATCH: usize = 64;
 
 /// How long ends of deliveries are gathered before it is looked again for what they made room for.
 const GATHER: Duration = Duration::from_millis(2);
+
+/// The least time between two claims that follow from wake-ups: whoever may connect to the database may
+/// send one, as often as they like.
+const BETWEEN: Duration = Duration::from_millis(5);
 
 /// How long a claim holds; longer than any try and the retries of its `finish_delivery` take.
 const LEASE: &str = "1 minute";
@@ -94,6 +98,7 @@ impl Relay {
         failing: bool,
         stop: &mut watch::Receiver<bool>,
     ) -> bool {
+        let claimed = Instant::now();
         let pause = sleep(self.poll_interval);
         tokio::pin!(pause);
         loop {
@@ -112,7 +117,10 @@ impl Relay {
                         return false;
                     }
                 }
-                () = self.wake.notified(), if !crowded => return false,
+                () = self.wake.notified(), if !crowded => {
+                    sleep_until(claimed + BETWEEN).await;
+                    return false;
+                }
                 () = &mut pause, if !crowded => return false,
             }
         }
@@ -132,6 +140,7 @@ impl Relay {
             tracing::debug!(delivery = %delivery.id, attempt = delivery.attempt, "webhook delivered");
         } else {
             tracing::warn!(
+                endpoint = %delivery.endpoint,
                 delivery = %delivery.id,
                 attempt = delivery.attempt,
                 ?outcome,
@@ -140,6 +149,7 @@ impl Relay {
         }
         let end = End {
             delivery: delivery.id,
+            endpoint: delivery.endpoint,
             attempt: delivery.attempt,
             outcome,
             duration,

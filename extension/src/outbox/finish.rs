@@ -7,7 +7,7 @@ use crate::backend::arguments::Arguments;
 use crate::backend::session::{Param, Row, Session, Statement};
 use crate::error::{Error, Result};
 use crate::outbox::claim::require_relay;
-use crate::outbox::health::{self, Health, Verdict};
+use crate::outbox::health::{self, Health, TryEnded, Verdict};
 use crate::{gucs, id};
 use pg_secrets_patterns::answer;
 use std::time::Duration;
@@ -21,6 +21,9 @@ const LONGEST_ANSWER: usize = 1024;
 
 /// The longest wait that a receiver may ask for, in seconds.
 const LONGEST_RETRY_AFTER: i32 = 60 * 60;
+
+/// How many tries of a delivery are kept, the last ones.
+const TRIES_KEPT: i32 = 50;
 
 /// How a try ended.
 struct Outcome<'o> {
@@ -95,7 +98,7 @@ pub(super) fn end_unsent(
 
 // The endpoint's columns are NULL where it was deleted meanwhile.
 static FIND: Statement = Statement::new(
-    c"SELECT d.endpoint_id, d.chain_id, d.attempts_before, e.id, e.enabled, e.disabled_reason IS NOT NULL, e.answering, e.slow_downs, e.failing_since FROM control_plane.deliveries AS d LEFT JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending' AND d.leased_until IS NOT NULL",
+    c"SELECT d.endpoint_id, d.chain_id, d.attempts_before, e.id, e.enabled, e.disabled_reason IS NOT NULL, e.answering, e.slow_downs, e.failing_since, d.generation FROM control_plane.deliveries AS d LEFT JOIN control_plane.endpoints AS e ON e.id = d.endpoint_id WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending' AND d.leased_until IS NOT NULL",
 );
 
 /// The delivery of a try, and how its endpoint was before.
@@ -108,6 +111,8 @@ struct Tried {
     chain: Option<Uuid>,
     health: Option<Health>,
     given_up: bool,
+    /// The endpoint's generation when it was claimed.
+    generation: Option<i32>,
 }
 
 impl Tried {
@@ -131,6 +136,7 @@ impl Tried {
             chain: row.uuid(1),
             health: row.datum_is_some(3).then(|| read_health(&row)),
             given_up: row.boolean(5) == Some(true),
+            generation: row.integer(9),
         }))
     }
 }
@@ -140,7 +146,7 @@ static DELIVERED: Statement = Statement::new(
 );
 
 static AGAIN: Statement = Statement::new(
-    c"UPDATE control_plane.deliveries AS d SET next_attempt_at = pg_catalog.clock_timestamp() + $5, leased_until = NULL, last_status = $3, last_error = $4 WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending' AND d.leased_until IS NOT NULL",
+    c"UPDATE control_plane.deliveries AS d SET next_attempt_at = pg_catalog.clock_timestamp() + $5, attempts_before = CASE WHEN $6 THEN d.attempts ELSE d.attempts_before END, leased_until = NULL, last_status = $3, last_error = $4 WHERE d.id = $1 AND d.attempts = $2 AND d.status = 'pending' AND d.leased_until IS NOT NULL",
 );
 
 static FAILED: Statement = Statement::new(
@@ -149,6 +155,11 @@ static FAILED: Statement = Statement::new(
 
 static KEEP: Statement = Statement::new(
     c"INSERT INTO control_plane.delivery_attempts (delivery_id, attempt, at, duration_ms, status, error, answer) VALUES ($1, $2, pg_catalog.clock_timestamp() - $3, $4, $5, $6, $7)",
+);
+
+// Who asks for a delivery again and again must not fill the disk with its tries.
+static FORGET: Statement = Statement::new(
+    c"DELETE FROM control_plane.delivery_attempts AS a WHERE a.delivery_id = $1 AND a.attempt <= $2",
 );
 
 // The next one waited for the one that is over now. One that has been tried already waits for its own next
@@ -161,12 +172,17 @@ static RELEASE: Statement = Statement::new(
 fn end_try(session: &Session, tried: &Tried, outcome: &Outcome<'_>) -> Result<bool> {
     // The endpoint before the delivery, as everywhere, so that nobody waits for each other.
     let verdict = match tried.health {
-        Some(before) => {
-            let mut now = before.after(outcome.status, outcome.retry_after, id::now());
-            if tried.tries <= 1 {
-                now = now.of_first_try();
-            }
-            health::store(session, tried.endpoint, before, now)?
+        Some(seen) => {
+            let try_ended = TryEnded {
+                status: outcome.status,
+                retry_after: outcome.retry_after,
+                slow: outcome
+                    .duration_ms
+                    .is_some_and(|took| took > health::SLOW_MS),
+                first: tried.tries <= 1,
+                generation: tried.generation,
+            };
+            health::store(session, tried.endpoint, seen, &try_ended)?
         }
         None => Verdict::Stays,
     };
@@ -175,15 +191,19 @@ fn end_try(session: &Session, tried: &Tried, outcome: &Outcome<'_>) -> Result<bo
     let last_status = Param::Integer(outcome.status);
     let last_error = Param::Text(outcome.error);
     let delivered = outcome.status.is_some_and(|s| (200..300).contains(&s));
+    let outdated = verdict == Verdict::BegunAnew;
     let given_up = tried.given_up || verdict == Verdict::Disabled;
     let wait = match delivered || given_up {
         true => None,
-        false => wait_after(tried.tries)?,
+        // The new URL is tried at once, and by the whole schedule.
+        false if outdated => Some(0),
+        false => wait_after(tried.tries)?.map(|wait| wait.max(outcome.retry_after)),
     };
     let ended = match wait {
         Some(wait) => {
-            let wait = Param::Interval(wait.max(outcome.retry_after));
-            session.run(&AGAIN, &[id, fence, last_status, last_error, wait])?
+            let anew = Param::Boolean(outdated);
+            let wait = Param::Interval(wait);
+            session.run(&AGAIN, &[id, fence, last_status, last_error, wait, anew])?
         }
         None if delivered => session.run(&DELIVERED, &[id, fence, last_status])?,
         None => session.run(&FAILED, &[id, fence, last_status, last_error])?,
@@ -204,6 +224,10 @@ fn end_try(session: &Session, tried: &Tried, outcome: &Outcome<'_>) -> Result<bo
             Param::Text(outcome.answer),
         ],
     )?;
+    if tried.attempt > TRIES_KEPT {
+        let over = Param::Integer(Some(tried.attempt - TRIES_KEPT));
+        session.run(&FORGET, &[id, over])?;
+    }
     if wait.is_none()
         && let Some(chain) = tried.chain
     {

@@ -6,6 +6,7 @@ use crate::audit::record::Record;
 use crate::backend::raise;
 use crate::backend::session::{Param, Session, Statement};
 use crate::error::{Error, Result};
+use crate::id;
 use crate::outbox::{event, settings};
 use pgrx::PgLogLevel;
 use serde_json::json;
@@ -14,10 +15,16 @@ use uuid::Uuid;
 /// The longest pause of an endpoint that asks for less, in microseconds, unless it asks for more.
 const LONGEST_PAUSE: i64 = 5 * 60 * 1_000_000;
 
+/// A receiver that takes longer to answer than this, in milliseconds, gets one webhook at a time.
+pub(super) const SLOW_MS: i32 = 5000;
+
+/// Why an endpoint is disabled that has failed for pg_secrets.endpoint_failure_limit.
+const FAILING: &str = "failing";
+
 /// The state of an endpoint, as far as tries change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Health {
-    /// False when the last try got no answer at all.
+    /// False when the last try got no answer, or none soon.
     pub(super) answering: bool,
     /// How many tries in a row were answered with a wish for less.
     pub(super) slow_downs: i32,
@@ -25,9 +32,24 @@ pub(super) struct Health {
     pub(super) failing_since: Option<i64>,
 }
 
+/// What a try tells of its endpoint.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TryEnded {
+    /// The HTTP status, where there was an answer.
+    pub(super) status: Option<i32>,
+    /// How long the receiver wants nothing, in microseconds.
+    pub(super) retry_after: i64,
+    /// Whether the answer took longer than [`SLOW_MS`].
+    pub(super) slow: bool,
+    /// Whether it was the first try of its delivery.
+    pub(super) first: bool,
+    /// The endpoint's generation when the delivery was claimed.
+    pub(super) generation: Option<i32>,
+}
+
 /// What a try makes of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct After {
+struct After {
     health: Health,
     not_before: Option<i64>,
     disabled: Option<&'static str>,
@@ -38,27 +60,21 @@ pub(super) struct After {
 pub(super) enum Verdict {
     Stays,
     Disabled,
+    /// It has another URL since, or was enabled again: what the try found says nothing of it as it is now.
+    BegunAnew,
 }
-
-impl After {
-    /// The same, but that the first try of a delivery does not disable the endpoint for having failed too
-    /// long: where nothing was sent for days, nobody knows how it did meanwhile.
-    pub(super) fn of_first_try(mut self) -> Self {
-        self.disabled = self.disabled.filter(|reason| *reason != FAILING);
-        self
-    }
-}
-
-/// Why an endpoint is disabled that has failed for pg_secrets.endpoint_failure_limit.
-const FAILING: &str = "failing";
 
 impl Health {
-    /// The state after a try that ended with this status at `now`; `retry_after` is in microseconds.
-    pub(super) fn after(self, status: Option<i32>, retry_after: i64, now: i64) -> After {
-        if status.is_some_and(|status| (200..300).contains(&status)) {
+    /// The state after a try that ended so at `now`.
+    fn after(self, ended: &TryEnded, now: i64) -> After {
+        let answering = ended.status.is_some() && !ended.slow;
+        if ended
+            .status
+            .is_some_and(|status| (200..300).contains(&status))
+        {
             return After {
                 health: Self {
-                    answering: true,
+                    answering,
                     slow_downs: 0,
                     failing_since: None,
                 },
@@ -66,24 +82,25 @@ impl Health {
                 disabled: None,
             };
         }
-        let slower = matches!(status, Some(429 | 502 | 504));
+        let slower = matches!(ended.status, Some(429 | 502 | 504));
         let doubled = 1_000_000_i64 << self.slow_downs.clamp(0, 10);
         let too_long = self
             .failing_since
             .is_some_and(|since| now - since >= settings::endpoint_failure_limit());
         After {
             health: Self {
-                answering: status.is_some(),
+                answering,
                 slow_downs: match slower {
                     true => self.slow_downs.saturating_add(1),
                     false => self.slow_downs,
                 },
                 failing_since: self.failing_since.or(Some(now)),
             },
-            not_before: slower.then(|| now + doubled.min(LONGEST_PAUSE).max(retry_after)),
-            disabled: match status {
+            not_before: slower.then(|| now + doubled.min(LONGEST_PAUSE).max(ended.retry_after)),
+            disabled: match ended.status {
                 Some(410) => Some("gone"),
-                _ if too_long => Some(FAILING),
+                // Where nothing was sent for days, nobody knows how it did meanwhile.
+                _ if too_long && !ended.first => Some(FAILING),
                 _ => None,
             },
         }
@@ -91,11 +108,11 @@ impl Health {
 }
 
 static LOCK: Statement = Statement::new(
-    c"SELECT e.project_id, e.service::text, e.enabled, e.disabled_reason IS NOT NULL FROM control_plane.endpoints AS e WHERE e.id = $1 FOR NO KEY UPDATE",
+    c"SELECT e.project_id, e.service::text, e.enabled, e.disabled_reason IS NOT NULL, e.answering, e.slow_downs, e.failing_since, e.generation FROM control_plane.endpoints AS e WHERE e.id = $1 FOR NO KEY UPDATE",
 );
 
 static STORE: Statement = Statement::new(
-    c"UPDATE control_plane.endpoints AS e SET answering = $2, slow_downs = $3, failing_since = CASE WHEN $4 IS NOT NULL THEN coalesce(e.failing_since, $4) END, not_before = greatest($5, CASE WHEN $4 IS NOT NULL THEN e.not_before END) WHERE e.id = $1",
+    c"UPDATE control_plane.endpoints AS e SET answering = $2, slow_downs = $3, failing_since = $4, not_before = greatest($5, CASE WHEN $4 IS NOT NULL THEN e.not_before END) WHERE e.id = $1",
 );
 
 static DISABLE: Statement = Statement::new(
@@ -108,16 +125,19 @@ static GIVE_UP: Statement = Statement::new(
 );
 
 /// Stores what a try has made of the endpoint, where that is anything new, and disables it where it must
-/// be: what waits for it is then a dead letter, and an event tells of it once.
+/// be: what waits for it is then a dead letter, and an event tells of it once. `seen` is its state as it was
+/// read without a lock: a success that changes nothing about it, the ordinary case, waits for nobody.
 pub(super) fn store(
     session: &Session,
     endpoint: Uuid,
-    before: Health,
-    after: After,
+    seen: Health,
+    ended: &TryEnded,
 ) -> Result<Verdict> {
     // A failure looks in any case: another try may have disabled the endpoint since this one's was read,
     // and what would wait for the next try then waits for nothing.
-    if before == after.health && after.health.failing_since.is_none() {
+    let now = id::now();
+    let expected = seen.after(ended, now).health;
+    if expected == seen && seen.failing_since.is_none() {
         return Ok(Verdict::Stays);
     }
     let id = Param::Uuid(Some(endpoint));
@@ -131,6 +151,15 @@ pub(super) fn store(
     if row.boolean(3) == Some(true) {
         return Ok(Verdict::Disabled);
     }
+    if row.integer(7) != ended.generation {
+        return Ok(Verdict::BegunAnew);
+    }
+    let before = Health {
+        answering: row.boolean(4).unwrap_or(true),
+        slow_downs: row.integer(5).unwrap_or(0),
+        failing_since: row.timestamp(6),
+    };
+    let after = before.after(ended, now);
     if before == after.health && after.not_before.is_none() && after.disabled.is_none() {
         return Ok(Verdict::Stays);
     }

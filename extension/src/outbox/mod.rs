@@ -9,3 +9,4 @@ mod health;
 pub(crate) mod redeliver;
 pub(crate) mod retention;
 pub(crate) mod settings;
+mod turns;

@@ -7,6 +7,8 @@ use std::time::Duration;
 const DAY: i32 = 24 * 60 * 60;
 
 static ENDPOINT_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(16);
+static PROJECT_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(64);
+static ENDPOINTS_PER_PROJECT: GucSetting<i32> = GucSetting::<i32>::new(100);
 static ENDPOINT_FAILURE_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(5 * DAY);
 static DELIVERY_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30 * DAY);
 
@@ -15,10 +17,30 @@ pub(crate) fn register() {
     GucRegistry::define_int_guc(
         c"pg_secrets.endpoint_concurrency",
         c"How many webhooks are under way to one endpoint at a time.",
-        c"By all companions together. An endpoint that does not answer, or asks for less, gets one at a time.",
+        c"By all companions together. An endpoint that does not answer within five seconds, or asks for less, gets one at a time.",
         &ENDPOINT_CONCURRENCY,
         1,
         1000,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_secrets.project_concurrency",
+        c"How many webhooks are under way to the endpoints of one project at a time.",
+        c"By all companions together. What hangs in one project takes no more from the others.",
+        &PROJECT_CONCURRENCY,
+        1,
+        10_000,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_secrets.endpoints_per_project",
+        c"How many endpoints one project may have.",
+        c"Those that there are when it is lowered stay.",
+        &ENDPOINTS_PER_PROJECT,
+        1,
+        10_000,
         GucContext::Sighup,
         GucFlags::default(),
     );
@@ -47,6 +69,16 @@ pub(crate) fn register() {
 /// How many webhooks may be under way to one endpoint.
 pub(super) fn endpoint_concurrency() -> i32 {
     ENDPOINT_CONCURRENCY.get()
+}
+
+/// How many webhooks may be under way to the endpoints of one project.
+pub(super) fn project_concurrency() -> usize {
+    usize::try_from(PROJECT_CONCURRENCY.get()).unwrap_or(1)
+}
+
+/// How many endpoints one project may have.
+pub(super) fn endpoints_per_project() -> i32 {
+    ENDPOINTS_PER_PROJECT.get()
 }
 
 /// How long an endpoint may fail before it is disabled, in microseconds.

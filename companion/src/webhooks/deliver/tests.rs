@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 pub(in crate::webhooks) fn delivery(url: &str) -> Delivery {
     Delivery {
         id: Uuid::nil(),
+        endpoint: Uuid::nil(),
         attempt: 1,
         url: SecretText::new(url.to_owned()),
         webhook_id: "id".to_owned(),
@@ -34,18 +35,30 @@ async fn a_name_that_resolves_to_a_refused_address_is_not_connected_to() {
     assert_eq!(outcome.status(), None);
     assert_eq!(
         outcome.error().as_deref(),
-        Some("refused destination: the address is not allowed")
+        Some("refused destination: it has no address that is allowed")
     );
 }
 
 #[tokio::test]
 async fn what_cannot_be_sent_fails_with_a_short_kind() {
     let sender = sender("127.0.0.0/8".parse().unwrap());
+    // Nobody listens on the first port; on the second, nobody who speaks TLS.
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}/", closed.local_addr().unwrap());
+    drop(closed);
+    let plain = receiver(OK, b"x".to_vec(), Duration::ZERO).await;
+    let plain = plain.replace("http://", "https://");
     for (url, kind) in [
         ("no url", "invalid URL"),
         ("https://999.1.1.1/", "invalid URL"),
+        (&nobody, "connection refused"),
+        (&plain, "tls"),
     ] {
-        assert_eq!(sender.send(&delivery(url)).await.0, Outcome::Failed(kind));
+        assert_eq!(
+            sender.send(&delivery(url)).await.0,
+            Outcome::Failed(kind),
+            "{url}"
+        );
     }
 }
 
@@ -55,12 +68,15 @@ fn a_receiver_says_when_to_come_back_in_seconds_or_by_a_date() {
     for (after, own, expected) in [
         ("120", None, Some(120)),
         (" 0 ", None, Some(0)),
-        ("99999999999", None, None),
+        ("99999999999", None, Some(i32::MAX)),
+        ("99999999999999999999999", None, Some(i32::MAX)),
+        ("", None, None),
         ("4294967295", None, Some(i32::MAX)),
         ("-1", None, None),
         ("soon", Some(date), None),
         ("Wed, 21 Oct 2026 07:29:30 GMT", Some(date), Some(90)),
         ("Wed, 21 Oct 2026 07:27:00 GMT", Some(date), Some(0)),
+        ("Fri, 31 Dec 9998 23:59:59 GMT", Some(date), Some(i32::MAX)),
         ("Wed, 21 Oct 2026 07:29:30 GMT", None, None),
     ] {
         let mut headers = HeaderMap::new();
@@ -131,11 +147,14 @@ async fn of_an_answer_without_end_the_beginning_is_read() {
 
 #[tokio::test]
 async fn an_answer_that_drips_holds_up_nothing_and_its_status_counts() {
-    let url = receiver(OK, b"x".to_vec(), Duration::from_millis(100)).await;
+    let url = receiver(OK, b"x y".to_vec(), Duration::from_millis(100)).await;
     let (answer, took) = answered(&url).await;
     assert_eq!(answer.status, 200);
     assert!(took < ANSWER_TIME + Duration::from_secs(1), "{took:?}");
-    assert!(answer.beginning.unwrap().len() < 50);
+    let beginning = answer.beginning.unwrap();
+    assert!(beginning.len() < 150);
+    // What came last may be the beginning of something longer.
+    assert!(beginning.ends_with(' '), "{beginning}");
 }
 
 #[tokio::test]

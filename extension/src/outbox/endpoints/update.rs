@@ -12,7 +12,7 @@ use serde_json::json;
 
 // A new address, or a new beginning, has not failed yet.
 static UPDATE: Statement = Statement::new(
-    c"UPDATE control_plane.endpoints AS e SET url = coalesce($2, e.url), event_types = CASE WHEN $3 IS NULL THEN e.event_types WHEN pg_catalog.cardinality($3) = 0 THEN NULL ELSE $3 END, enabled = coalesce($4, e.enabled), disabled_reason = CASE WHEN $4 IS NULL THEN e.disabled_reason END, not_before = CASE WHEN $5 THEN NULL ELSE e.not_before END, slow_downs = CASE WHEN $5 THEN 0 ELSE e.slow_downs END, answering = $5 OR e.answering, failing_since = CASE WHEN $5 THEN NULL ELSE e.failing_since END WHERE e.id = $1",
+    c"UPDATE control_plane.endpoints AS e SET url = coalesce($2, e.url), event_types = CASE WHEN $3 IS NULL THEN e.event_types WHEN pg_catalog.cardinality($3) = 0 THEN NULL ELSE $3 END, enabled = coalesce($4, e.enabled), disabled_reason = CASE WHEN $4 IS NULL THEN e.disabled_reason END, not_before = CASE WHEN $5 THEN NULL ELSE e.not_before END, slow_downs = CASE WHEN $5 THEN 0 ELSE e.slow_downs END, answering = $5 OR e.answering, failing_since = CASE WHEN $5 THEN NULL ELSE e.failing_since END, generation = CASE WHEN $5 THEN e.generation + 1 ELSE e.generation END WHERE e.id = $1",
 );
 
 // What waits for a try by the schedule of the old address, which may be a day away.
