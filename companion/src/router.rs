@@ -1,6 +1,5 @@
 //! The whole route table.
 
-use crate::envelope;
 use crate::error::Error;
 use crate::routes::{
     audit, audit_head, consumers, create, create_grant, create_token, create_webhook, delete,
@@ -11,9 +10,10 @@ use crate::routes::{
     versions,
 };
 use crate::state::AppState;
+use crate::{envelope, idempotency};
 use axum::Router;
 use axum::http::StatusCode;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing;
 
 /// Every route of the service, inside the envelope that all answers share.
@@ -114,6 +114,7 @@ pub(crate) fn router(state: AppState) -> Router {
         )
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(state.clone(), idempotency::wrap))
         .layer(from_fn(envelope::wrap))
         .with_state(state)
 }

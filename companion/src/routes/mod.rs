@@ -39,6 +39,7 @@ pub(crate) mod rotate;
 pub(crate) mod rotate_webhook_secret;
 pub(crate) mod set_policy;
 pub(crate) mod set_rotation;
+mod unchanged;
 pub(crate) mod unregister_consumer;
 pub(crate) mod update_webhook;
 pub(crate) mod version;
@@ -84,6 +85,7 @@ mod tests {
             rotate_webhook_secret::STATEMENT,
             set_policy::STATEMENT,
             set_rotation::STATEMENT,
+            unchanged::STATEMENT,
             unregister_consumer::STATEMENT,
             update_webhook::STATEMENT,
             version::STATEMENT,
