@@ -62,7 +62,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 /// The token of the one Authorization header; `None` where there is none, more than one, or one of
 /// another form than `Bearer` and a token (RFC 6750, section 2.1).
-fn bearer_token(headers: &HeaderMap) -> Option<SecretText> {
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<SecretText> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let (Some(header), None) = (all.next(), all.next()) else {
         return None;

@@ -3,7 +3,7 @@
 use crate::auth::Caller;
 use crate::database_url::DatabaseTarget;
 use crate::error::{Error, Fault, spoils_connection};
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Status};
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::Row;
@@ -101,6 +101,11 @@ impl Database {
             drop(Object::take(connection));
         }
         outcome
+    }
+
+    /// How many connections there are, and how many requests wait for one.
+    pub(crate) fn status(&self) -> Status {
+        self.pool.status()
     }
 
     /// A connection of the pool.

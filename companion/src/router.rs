@@ -4,13 +4,13 @@ use crate::error::Error;
 use crate::routes::{
     audit, audit_head, consumers, create, create_grant, create_token, create_webhook, delete,
     delete_webhook, deliveries, end_grace, extend_grace, get, get_by_name, get_policy, get_webhook,
-    health, list, list_grants, list_tokens, list_webhooks, ping_webhook, purge, read, redeliver,
+    health, list, list_grants, list_tokens, list_webhooks, metrics as numbers, ping_webhook, purge, read, redeliver,
     register_consumer, restore, revoke_grant, revoke_token, rollback, rotate,
     rotate_webhook_secret, set_policy, set_rotation, unregister_consumer, update_webhook, version,
     versions,
 };
 use crate::state::AppState;
-use crate::{envelope, idempotency};
+use crate::{envelope, idempotency, metrics, rate_limit};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -21,6 +21,7 @@ pub(crate) fn router(state: AppState) -> Router {
     Router::new()
         .route("/healthz", routing::get(health::alive))
         .route("/readyz", routing::get(health::ready))
+        .route("/metrics", routing::get(numbers::handle))
         .route(
             "/api/secrets",
             routing::post(create::handle).get(list::handle),
@@ -115,7 +116,9 @@ pub(crate) fn router(state: AppState) -> Router {
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(state.clone(), idempotency::wrap))
+        .layer(from_fn_with_state(state.clone(), rate_limit::wrap))
         .layer(from_fn(envelope::wrap))
+        .layer(from_fn_with_state(state.clone(), metrics::count))
         .with_state(state)
 }
 

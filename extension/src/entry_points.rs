@@ -12,7 +12,7 @@ use crate::lifecycle::{
     restore, rollback, rotate,
 };
 use crate::maintenance::{figures, installation, run};
-use crate::outbox::{claim, deliveries, endpoints, finish, redeliver, retention};
+use crate::outbox::{claim, deliveries, endpoints, finish, redeliver, release, retention};
 use pgrx::pg_sys;
 
 /// Defines C functions of Postgres's version-1 calling convention ("C-Language Functions" in the
@@ -81,6 +81,7 @@ entry_points! {
     pgs_sweep_deliveries / pg_finfo_pgs_sweep_deliveries => retention::sweep_deliveries,
     pgs_claim_deliveries / pg_finfo_pgs_claim_deliveries => claim::claim_deliveries,
     pgs_finish_delivery / pg_finfo_pgs_finish_delivery => finish::finish_delivery,
+    pgs_release_delivery / pg_finfo_pgs_release_delivery => release::release_delivery,
     pgs_grant_project / pg_finfo_pgs_grant_project => grants::grant_project,
     pgs_revoke_project / pg_finfo_pgs_revoke_project => grants::revoke_project,
     pgs_project_grants / pg_finfo_pgs_project_grants => grants::project_grants,

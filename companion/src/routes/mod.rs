@@ -26,6 +26,7 @@ pub(crate) mod list;
 pub(crate) mod list_grants;
 pub(crate) mod list_tokens;
 pub(crate) mod list_webhooks;
+pub(crate) mod metrics;
 pub(crate) mod ping_webhook;
 pub(crate) mod purge;
 pub(crate) mod read;
