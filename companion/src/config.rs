@@ -98,10 +98,20 @@ pub struct ServeArguments {
     #[arg(long, env = "PG_SECRETS_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pool_size: u16,
     /// A certificate, and those between it and its root behind it (PEM): then the service speaks TLS alone
-    #[arg(long, env = "PG_SECRETS_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    #[arg(
+        long,
+        env = "PG_SECRETS_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
     tls_cert: Option<PathBuf>,
     /// The certificate's key (PEM, PKCS #8)
-    #[arg(long, env = "PG_SECRETS_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    #[arg(
+        long,
+        env = "PG_SECRETS_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
     tls_key: Option<PathBuf>,
     /// How often a second each token may be used; unset: as often as it likes
     #[arg(long, env = "PG_SECRETS_RATE_LIMIT", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -52,7 +52,10 @@ mod tests {
                 id: Uuid::from_u128(7),
             };
             let word = cursor.encode();
-            assert!(word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
+            assert!(
+                word.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            );
             assert_eq!(Cursor::decode(&word).unwrap(), cursor);
         }
     }

@@ -82,7 +82,11 @@ pub(crate) fn parse(url: &SecretText) -> anyhow::Result<DatabaseTarget> {
         settings.options(SESSION_OPTIONS);
     }
     if settings.get_connect_timeout().is_none() {
-        let several = settings.get_hosts().len().max(settings.get_hostaddrs().len()) > 1;
+        let several = settings
+            .get_hosts()
+            .len()
+            .max(settings.get_hostaddrs().len())
+            > 1;
         settings.connect_timeout(match several {
             true => CONNECT_TIMEOUT_OF_SEVERAL,
             false => CONNECT_TIMEOUT,
@@ -128,7 +132,9 @@ fn own_parameters(url: &SecretText) -> (SecretText, Option<PathBuf>) {
             Some(("sslmode", "verify-full" | "verify-ca")) => kept.push("sslmode=require"),
             Some(("sslrootcert", file)) => {
                 let file = percent_decode(file);
-                root = Some(file).filter(|file| file != "system").map(PathBuf::from);
+                root = Some(file)
+                    .filter(|file| file != "system")
+                    .map(PathBuf::from);
             }
             _ => kept.push(pair),
         }
@@ -141,7 +147,10 @@ fn percent_decode(text: &str) -> String {
     // A form's plus sign is a space; a URL's is itself.
     let form = ["v=", &text.replace('+', "%2B")].concat();
     let mut pairs = form_urlencoded::parse(form.as_bytes());
-    pairs.next().map(|(_, value)| value.into_owned()).unwrap_or_default()
+    pairs
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
 }
 
 fn ssl_mode(settings: &tokio_postgres::Config) -> SslMode {
@@ -246,7 +255,10 @@ mod tests {
             let url = ["postgresql://u:hunter2@h/db?sslrootcert=", file].concat();
             let error = parse(&SecretText::new(url)).unwrap_err();
             let text = format!("{error:#}");
-            assert!(text.contains("sslrootcert") && !text.contains("hunter2"), "{text}");
+            assert!(
+                text.contains("sslrootcert") && !text.contains("hunter2"),
+                "{text}"
+            );
             assert!(!text.contains("%20"), "{text}");
         }
         let system = SecretText::new("postgresql://u@h/db?sslrootcert=system".to_owned());

@@ -99,6 +99,9 @@ impl Database {
         let (outcome, usable) = run_on(&connection, statement, parameters).await;
         if !usable {
             drop(Object::take(connection));
+            // What is wrong with one is wrong with those that were made with it: after a failover each would
+            // fail one more request.
+            self.pool.retain(|_, _| false);
         }
         outcome
     }

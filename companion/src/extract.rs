@@ -93,14 +93,12 @@ fn not_json() -> Error {
 /// # Errors
 /// Where it is longer, or does not arrive in time.
 pub(crate) async fn read_in_time(body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {
-    timeout(BODY_TIME, read(body))
-        .await
-        .map_err(|_| {
-            Error::Request(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body did not arrive in time".into(),
-            )
-        })?
+    timeout(BODY_TIME, read(body)).await.map_err(|_| {
+        Error::Request(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time".into(),
+        )
+    })?
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

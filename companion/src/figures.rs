@@ -43,7 +43,10 @@ pub(crate) struct Figures {
 impl Figures {
     fn from_row(row: &Row) -> Result<Self, Error> {
         let seconds = |column| -> Result<f64, Error> {
-            Ok(row.try_get::<_, Option<f64>>(column)?.unwrap_or(0.0).max(0.0))
+            Ok(row
+                .try_get::<_, Option<f64>>(column)?
+                .unwrap_or(0.0)
+                .max(0.0))
         };
         Ok(Self {
             key_available: row.try_get("key_available")?,

@@ -99,7 +99,12 @@ async fn once(state: &AppState, request: Request, next: Next) -> Result<Response
     let body = to_bytes(body, LONGEST_ANSWER)
         .await
         .map_err(|_| Error::Internal(Fault::new("an answer that is too long to be kept")))?;
-    let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let text = |name| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     let status = i32::from(parts.status.as_u16());
     state
         .database
@@ -192,7 +197,13 @@ mod tests {
             assert_eq!(to_keep(body.as_bytes()), Some(body));
         }
         let long = format!("\"{}\"", "x".repeat(LONGEST_KEPT));
-        for body in [r#"{"token":"x"}"#, r#"{"secret":"x"}"#, r#"{"value":""}"#, "x", &long] {
+        for body in [
+            r#"{"token":"x"}"#,
+            r#"{"secret":"x"}"#,
+            r#"{"value":""}"#,
+            "x",
+            &long,
+        ] {
             assert_eq!(to_keep(body.as_bytes()), None, "{body}");
         }
     }

@@ -102,10 +102,16 @@ impl Metrics {
             let mut sum = 0;
             for ((_, bound), count) in BUCKETS.iter().zip(counted.buckets) {
                 sum += count;
-                writeln!(text, "{name}_bucket{{route=\"{route}\",le=\"{bound}\"}} {sum}")?;
+                writeln!(
+                    text,
+                    "{name}_bucket{{route=\"{route}\",le=\"{bound}\"}} {sum}"
+                )?;
             }
             let (count, seconds) = (counted.count, counted.seconds);
-            writeln!(text, "{name}_bucket{{route=\"{route}\",le=\"+Inf\"}} {count}")?;
+            writeln!(
+                text,
+                "{name}_bucket{{route=\"{route}\",le=\"+Inf\"}} {count}"
+            )?;
             writeln!(text, "{name}_sum{{route=\"{route}\"}} {seconds}")?;
             writeln!(text, "{name}_count{{route=\"{route}\"}} {count}")?;
         }
@@ -135,7 +141,12 @@ fn of_database(text: &mut String, figures: Option<&Figures>) -> std::fmt::Result
     let help = "Whether the server has a key.";
     gauge(text, "key_available", help, u8::from(figures.key_available))?;
     let name = "pg_secrets_worker_running";
-    head(text, name, "gauge", "Whether a worker of the extension runs.")?;
+    head(
+        text,
+        name,
+        "gauge",
+        "Whether a worker of the extension runs.",
+    )?;
     for (worker, runs) in figures.workers {
         if let Some(runs) = runs {
             writeln!(text, "{name}{{worker=\"{worker}\"}} {}", u8::from(runs))?;
@@ -176,7 +187,12 @@ fn of_database(text: &mut String, figures: Option<&Figures>) -> std::fmt::Result
     gauge(text, "audit_lag_seconds", help, figures.oldest_unchained)
 }
 
-fn gauge(text: &mut String, name: &str, help: &str, value: impl std::fmt::Display) -> std::fmt::Result {
+fn gauge(
+    text: &mut String,
+    name: &str,
+    help: &str,
+    value: impl std::fmt::Display,
+) -> std::fmt::Result {
     let name = ["pg_secrets_", name].concat();
     head(text, &name, "gauge", help)?;
     writeln!(text, "{name} {value}")

@@ -4,8 +4,8 @@ use crate::error::Error;
 use crate::routes::{
     audit, audit_head, consumers, create, create_grant, create_token, create_webhook, delete,
     delete_webhook, deliveries, end_grace, extend_grace, get, get_by_name, get_policy, get_webhook,
-    health, list, list_grants, list_tokens, list_webhooks, metrics as numbers, ping_webhook, purge, read, redeliver,
-    register_consumer, restore, revoke_grant, revoke_token, rollback, rotate,
+    health, list, list_grants, list_tokens, list_webhooks, metrics as numbers, ping_webhook, purge,
+    read, redeliver, register_consumer, restore, revoke_grant, revoke_token, rollback, rotate,
     rotate_webhook_secret, set_policy, set_rotation, unregister_consumer, update_webhook, version,
     versions,
 };

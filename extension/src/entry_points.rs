@@ -8,8 +8,8 @@ use crate::backend::entry::{enter, enter_audit_trigger, enter_protecting_trigger
 use crate::install;
 use crate::keys::{list as list_keys, messages, reencrypt, verify};
 use crate::lifecycle::{
-    blast_radius, check, consumers, create, delete, destroy, extend, generator, list, page, policy, purge, read,
-    restore, rollback, rotate,
+    blast_radius, check, consumers, create, delete, destroy, extend, generator, list, page, policy,
+    purge, read, restore, rollback, rotate,
 };
 use crate::maintenance::{figures, installation, run};
 use crate::outbox::{claim, deliveries, endpoints, finish, redeliver, release, retention};

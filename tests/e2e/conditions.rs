@@ -15,7 +15,7 @@ async fn get(api: &Api, path: &str, known: &str) -> Proof<Answer> {
 
 async fn recorded(sql: &Session, project: &str) -> Proof<Vec<Value>> {
     let statement = "SELECT jsonb_build_array(action, outcome, service, request_id IS NOT NULL)
-        FROM control_plane.audit_logs WHERE project_id = $1 AND action <> 'secret.created' ORDER BY id";
+        FROM control_plane.audit_logs WHERE project_id = $1 AND action IN ('secret.accessed', 'secret.checked', 'secret.access_denied') ORDER BY id";
     Ok(sql.all(statement, &[&project]).await?)
 }
 
@@ -111,7 +111,9 @@ async fn who_may_not_read_may_not_check() -> Proof {
     assert_eq!(recorded(&sql, &project).await?, [denied.clone(), denied]);
     // A service that the token is not bound to.
     let other = format!("{project}-bound");
-    let bound = app.token_for(&other, &["read"], &project, Some("app")).await?;
+    let bound = app
+        .token_for(&other, &["read"], &project, Some("app"))
+        .await?;
     get(&app.api_as(&bound), &path, &tag).await?.expect(403)?;
     Ok(())
 }
@@ -137,9 +139,12 @@ async fn a_consumer_that_checks_counts_as_one_that_reads() -> Proof {
     let (sql, api) = (app.sql().await?, app.api());
     let project = project("checks");
     let id = create(&api, &project, "one").await?.id().to_owned();
-    get(&api, &format!("/api/secrets/{id}"), "*").await?.expect(304)?;
+    get(&api, &format!("/api/secrets/{id}"), "*")
+        .await?
+        .expect(304)?;
     pg_secrets_tests::eventually("the use", || async {
-        let statement = "SELECT service FROM control_plane.secret_consumers WHERE secret_id = $1::text::uuid";
+        let statement =
+            "SELECT service FROM control_plane.secret_consumers WHERE secret_id = $1::text::uuid";
         let services: Vec<String> = sql.all(statement, &[&id]).await.ok()?;
         (services == ["svc"]).then_some(())
     })
@@ -173,8 +178,13 @@ async fn a_rotation_with_a_condition_is_refused_where_that_is_not_met() -> Proof
     let failed = rotate(old, "*").await?.expect(412)?;
     assert_eq!(failed.text("current_id"), second.id());
     let path = format!("/api/secrets/{old}/rotate");
-    let failed = api.post(&path, json!({"value": "two"})).await?.expect(409)?;
+    let failed = api
+        .post(&path, json!({"value": "two"}))
+        .await?
+        .expect(409)?;
     assert_eq!(failed.text("current_id"), second.id());
-    rotate(second.id(), second.header("etag")).await?.expect(201)?;
+    rotate(second.id(), second.header("etag"))
+        .await?
+        .expect(201)?;
     Ok(())
 }

@@ -17,7 +17,9 @@ async fn scene() -> Proof<(Cluster, Cluster, Companion, Api)> {
         &[],
     )
     .await?;
-    let token: String = sql.one("SELECT control_plane.create_token('admin')", &[]).await?;
+    let token: String = sql
+        .one("SELECT control_plane.create_token('admin')", &[])
+        .await?;
     let standby = Cluster::standby_of(&primary);
     let host = |cluster: &Cluster| cluster.sockets().display().to_string().replace('/', "%2F");
     // The standby first: it is passed by.
@@ -82,7 +84,10 @@ async fn a_primary_that_dies_is_replaced_within_seconds() -> Proof {
     promote(&standby).await?;
     let took = back(&api, "after").await?;
     assert!(took < BACK, "{took:?}");
-    let read = api.get("/api/projects/p/secrets/before").await?.expect(200)?;
+    let read = api
+        .get("/api/projects/p/secrets/before")
+        .await?
+        .expect(200)?;
     assert_eq!(read.text("value"), "v");
     Ok(())
 }
@@ -102,11 +107,15 @@ async fn connections_to_a_server_that_became_read_only_are_dropped() -> Proof {
     caught_up(&primary, &standby).await?;
     promote(&standby).await?;
     let sql = primary.sql().await?;
-    sql.run("ALTER SYSTEM SET default_transaction_read_only = on").await?;
+    sql.run("ALTER SYSTEM SET default_transaction_read_only = on")
+        .await?;
     sql.rows("SELECT pg_reload_conf()", &[]).await?;
     eventually("the setting", || async {
         // Of the sessions that are there already.
-        let setting: String = sql.one("SHOW default_transaction_read_only", &[]).await.ok()?;
+        let setting: String = sql
+            .one("SHOW default_transaction_read_only", &[])
+            .await
+            .ok()?;
         (setting == "on").then_some(())
     })
     .await;

@@ -22,10 +22,14 @@ async fn a_request_that_is_sent_again_is_answered_as_the_first_time() -> Proof {
     let value = format!("canary-{}", Uuid::new_v4().simple());
     let new = json!({"project_id": project, "name": "n", "value": value});
     let keys = [key(), key(), key()];
-    let created = post(&api, "/api/secrets", &new, &keys[0]).await?.expect(201)?;
+    let created = post(&api, "/api/secrets", &new, &keys[0])
+        .await?
+        .expect(201)?;
     let rotate = format!("/api/secrets/{}/rotate", created.id());
     let rotation = json!({"value": value, "rotation_reason": "because"});
-    let rotated = post(&api, &rotate, &rotation, &keys[1]).await?.expect(201)?;
+    let rotated = post(&api, &rotate, &rotation, &keys[1])
+        .await?
+        .expect(201)?;
     let end = format!("/api/secrets/{}/end-grace", created.id());
     let ended = post(&api, &end, &json!({}), &keys[2]).await?.expect(200)?;
     for (path, body, key, first) in [
@@ -77,16 +81,22 @@ async fn another_request_with_a_used_key_is_refused() -> Proof {
     post(&api, "/api/secrets", &new, &key).await?.expect(201)?;
     let mut other = new.clone();
     other["value"] = json!("w");
-    post(&api, "/api/secrets", &other, &key).await?.expect(422)?;
+    post(&api, "/api/secrets", &other, &key)
+        .await?
+        .expect(422)?;
     post(&api, "/api/tokens", &new, &key).await?.expect(422)?;
     // Somebody else's keys are his own.
     let token = app.token_for(&project, &["write"], &project, None).await?;
     let somebody = app.api_as(&token);
     other["name"] = json!("m");
-    post(&somebody, "/api/secrets", &other, &key).await?.expect(201)?;
+    post(&somebody, "/api/secrets", &other, &key)
+        .await?
+        .expect(201)?;
     // Whoever lost his token gets no answer of before.
     let nobody = app.api_as("pgs_nobody");
-    post(&nobody, "/api/secrets", &new, &key).await?.expect(401)?;
+    post(&nobody, "/api/secrets", &new, &key)
+        .await?
+        .expect(401)?;
     for bad in ["", " ", "a b", &"x".repeat(256)] {
         let refused = post(&api, "/api/secrets", &new, bad).await?;
         refused.expect(400)?;
@@ -127,13 +137,21 @@ async fn an_answer_that_is_shown_once_is_not_kept() -> Proof {
     let keys = [key(), key()];
     let endpoint = json!({"project_id": project, "url": "http://127.0.0.1:9/"});
     let token = json!({"subject": project});
-    let made = post(&api, "/api/webhooks", &endpoint, &keys[0]).await?.expect(201)?;
+    let made = post(&api, "/api/webhooks", &endpoint, &keys[0])
+        .await?
+        .expect(201)?;
     let secret = made.text("secret").to_owned();
-    let made = post(&api, "/api/tokens", &token, &keys[1]).await?.expect(201)?;
+    let made = post(&api, "/api/tokens", &token, &keys[1])
+        .await?
+        .expect(201)?;
     let bearer = made.text("token").to_owned();
     assert!(secret.starts_with("whsec_") && bearer.starts_with("pgs_"));
-    post(&api, "/api/webhooks", &endpoint, &keys[0]).await?.expect(409)?;
-    post(&api, "/api/tokens", &token, &keys[1]).await?.expect(409)?;
+    post(&api, "/api/webhooks", &endpoint, &keys[0])
+        .await?
+        .expect(409)?;
+    post(&api, "/api/tokens", &token, &keys[1])
+        .await?
+        .expect(409)?;
     let tokens: i64 = sql
         .one(
             "SELECT count(*) FROM control_plane.tokens WHERE subject = $1",
@@ -147,7 +165,10 @@ async fn an_answer_that_is_shown_once_is_not_kept() -> Proof {
     let all = kept.concat();
     assert!(!all.contains(&secret) && !all.contains(&bearer));
     // The database takes none from anybody.
-    let trusted = app.cluster.connect(pg_secrets_tests::COMPANION_LOGIN, "postgres").await?;
+    let trusted = app
+        .cluster
+        .connect(pg_secrets_tests::COMPANION_LOGIN, "postgres")
+        .await?;
     for body in [
         r#"{"value": "v"}"#,
         r#"[{"a": {"token": "t"}}]"#,
@@ -183,7 +204,11 @@ async fn of_requests_that_are_sent_at_once_one_is_done() -> Proof {
     for _ in 0..8 {
         let (api, extend, key) = (api.clone(), extend.clone(), key.clone());
         let path = format!("/api/secrets/{}/rotate", created.id());
-        tries.spawn(async move { post(&api, &path, &extend, &key).await.map_err(|error| format!("{error:?}")) });
+        tries.spawn(async move {
+            post(&api, &path, &extend, &key)
+                .await
+                .map_err(|error| format!("{error:?}"))
+        });
     }
     let mut bodies = Vec::new();
     while let Some(tried) = tries.join_next().await {
@@ -210,18 +235,26 @@ async fn answers_are_kept_for_a_day() -> Proof {
     let (fresh, old, older) = (key(), key(), key());
     let policy = |name: &str| json!({"project_id": project, "name": name, "value": "v"});
     for (key, name) in [(&fresh, "a"), (&old, "b"), (&older, "c")] {
-        post(&api, "/api/secrets", &policy(name), key).await?.expect(201)?;
+        post(&api, "/api/secrets", &policy(name), key)
+            .await?
+            .expect(201)?;
     }
     let age = "UPDATE control_plane.kept_answers SET created_at = created_at - $2::text::interval WHERE key = $1";
     sql.rows(age, &[&fresh, &"23 hours 59 minutes"]).await?;
     sql.rows(age, &[&old, &"24 hours 1 minute"]).await?;
     sql.rows(age, &[&older, &"24 hours 1 minute"]).await?;
-    post(&api, "/api/secrets", &policy("a"), &fresh).await?.expect(201)?;
+    post(&api, "/api/secrets", &policy("a"), &fresh)
+        .await?
+        .expect(201)?;
     // It is done anew, and so finds what the first one made.
-    post(&api, "/api/secrets", &policy("b"), &old).await?.expect(409)?;
+    post(&api, "/api/secrets", &policy("b"), &old)
+        .await?
+        .expect(409)?;
     // What nobody asks for goes with the requests of others.
     eventually("the end of what is old", || async {
-        post(&api, "/api/secrets", &policy(&key()), &key()).await.ok()?;
+        post(&api, "/api/secrets", &policy(&key()), &key())
+            .await
+            .ok()?;
         let left: i64 = sql
             .one(
                 "SELECT count(*) FROM control_plane.kept_answers WHERE key = $1",

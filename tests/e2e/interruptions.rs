@@ -90,7 +90,11 @@ async fn a_webhook_under_way_is_given_back() -> Proof {
     stopping.terminate();
     let begun = Instant::now();
     tokio::task::spawn_blocking(move || stopping.wait()).await?;
-    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        begun.elapsed()
+    );
     let leased: i64 = sql
         .one(
             "SELECT count(*) FROM control_plane.deliveries WHERE leased_until IS NOT NULL OR next_attempt_at > clock_timestamp() OR status <> 'pending'",
@@ -102,7 +106,11 @@ async fn a_webhook_under_way_is_given_back() -> Proof {
     other.resume(app.cluster.home());
     let begun = Instant::now();
     let again = sink.wait_for("/hook", 2).await.remove(1);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(again.header("webhook-id"), first.header("webhook-id"));
     Ok(())
 }
@@ -164,7 +172,12 @@ async fn a_restart_of_the_database_is_answered_with_503_and_leaves_nothing_half_
             (read.status == 200).then_some(())
         })
         .await;
-        assert!(up.elapsed() < BACK, "{:?} after {:?}", up.elapsed(), up - down);
+        assert!(
+            up.elapsed() < BACK,
+            "{:?} after {:?}",
+            up.elapsed(),
+            up - down
+        );
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     over.store(true, Ordering::Relaxed);
@@ -185,7 +198,9 @@ async fn a_restart_of_the_database_is_answered_with_503_and_leaves_nothing_half_
             &[],
         )
         .await?;
-    let all: i64 = sql.one("SELECT count(*) FROM control_plane.secrets", &[]).await?;
+    let all: i64 = sql
+        .one("SELECT count(*) FROM control_plane.secrets", &[])
+        .await?;
     assert_eq!(i64::try_from(whole.len()).unwrap_or(-1), all);
     let whole: HashSet<String> = whole.iter().map(Uuid::to_string).collect();
     let lost = created.iter().filter(|id| !whole.contains(*id)).count();

@@ -16,7 +16,9 @@ fn resident(companion: &Companion) -> u64 {
     let status = status.expect("a companion that runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|line| line.split_whitespace().next());
-    number.and_then(|number| number.parse().ok()).expect("a number")
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
 }
 
 /// Sends a body of 100 MB, as far as it is taken, and gives the status of the answer.
@@ -36,7 +38,10 @@ fn send_100_megabytes(address: &str, token: &str) -> Proof<u16> {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     let text = String::from_utf8_lossy(&answer);
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = text
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
     Ok(status.unwrap_or_default())
 }
 
@@ -68,7 +73,8 @@ async fn the_companion_stays_small_after_many_requests_and_bodies_that_are_too_l
     for _ in 0..4 {
         let (address, token) = (address.clone(), app.token.clone());
         senders.push(tokio::task::spawn_blocking(move || {
-            let send = |_| send_100_megabytes(&address, &token).unwrap_or_else(|never| match never {});
+            let send =
+                |_| send_100_megabytes(&address, &token).unwrap_or_else(|never| match never {});
             (0..bodies / 4).map(send).collect::<Vec<u16>>()
         }));
     }
@@ -76,12 +82,17 @@ async fn the_companion_stays_small_after_many_requests_and_bodies_that_are_too_l
     for sender in senders {
         let statuses = sender.await?;
         // Where it closes before all of it is sent, the answer may be lost on the way.
-        assert!(statuses.iter().all(|status| [413, 0].contains(status)), "{statuses:?}");
+        assert!(
+            statuses.iter().all(|status| [413, 0].contains(status)),
+            "{statuses:?}"
+        );
         refused += statuses.iter().filter(|status| **status == 413).count();
     }
     assert!(refused > 0);
     let after_bodies = resident(&app.companion);
-    println!("after {requests} requests {after_requests} kB, after {bodies} bodies of 100 MB {after_bodies} kB");
+    println!(
+        "after {requests} requests {after_requests} kB, after {bodies} bodies of 100 MB {after_bodies} kB"
+    );
     assert!(after_requests < LIMIT, "{after_requests} kB");
     assert!(after_bodies < LIMIT, "{after_bodies} kB");
     Ok(())

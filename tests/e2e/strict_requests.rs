@@ -24,11 +24,17 @@ fn raw(app: &TestApp, head: &str, body: &[u8]) -> Proof<(u16, Value)> {
     let _ = stream.read_to_end(&mut answer);
     let text = String::from_utf8(answer)?;
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
     let status: u16 = status.unwrap_or_default();
     if status >= 400 && !body.is_empty() {
         let lower = head.to_lowercase();
-        assert!(lower.contains("content-type: application/problem+json"), "{head}");
+        assert!(
+            lower.contains("content-type: application/problem+json"),
+            "{head}"
+        );
         assert!(lower.contains("x-request-id: "), "{head}");
     }
     Ok((status, serde_json::from_str(body).unwrap_or(Value::Null)))
@@ -66,7 +72,10 @@ async fn a_trick_with_a_path_finds_no_other_route() -> Proof {
         (format!("/api/projects/{p}/secrets/name%00"), 400),
         (format!("/api/projects/{p}/secrets/..%2fname"), 404),
         (format!("/api/projects/{p}/secrets/%2e%2e"), 404),
-        (format!("/api/projects/{p}%2fsecrets%2fname/secrets/name"), 404),
+        (
+            format!("/api/projects/{p}%2fsecrets%2fname/secrets/name"),
+            404,
+        ),
         (format!("/api/projects/x/../{p}/secrets/name"), 404),
         (format!("/api/projects/{p}/secrets/%ff"), 400),
         (format!("/api/projects/{p}/secrets/%c0%ae"), 400),
@@ -96,15 +105,47 @@ async fn every_refusal_is_a_problem() -> Proof {
         ("TRACE /api/secrets HTTP/1.1", b"", 405),
         ("HUNTER2 /api/secrets HTTP/1.1", b"", 405),
         ("POST /api/secrets HTTP/1.1", b"{}", 415),
-        ("POST /api/secrets HTTP/1.1\r\nContent-Type: text/plain", b"{}", 415),
+        (
+            "POST /api/secrets HTTP/1.1\r\nContent-Type: text/plain",
+            b"{}",
+            415,
+        ),
         (&format!("POST /api/secrets HTTP/1.1\r\n{json}"), b"", 400),
-        (&format!("POST /api/secrets HTTP/1.1\r\n{json}"), b"null", 400),
-        (&format!("POST /api/secrets HTTP/1.1\r\n{json}"), b"{\"name\":\"\xff\"}", 400),
-        (&format!("POST /api/secrets HTTP/1.1\r\n{json}"), b"{\"name\":\"\\ud800\"}", 400),
-        (&format!("POST /api/secrets HTTP/1.1\r\n{json}"), huge.as_bytes(), 400),
-        (&format!("POST /api/secrets HTTP/1.1\r\n{json}"), deep.as_bytes(), 400),
-        (&format!("POST /api/secrets HTTP/1.1\r\n{json}"), deep_object.as_bytes(), 400),
-        (&format!("POST /api/secrets HTTP/1.1\r\n{json}"), long.as_bytes(), 413),
+        (
+            &format!("POST /api/secrets HTTP/1.1\r\n{json}"),
+            b"null",
+            400,
+        ),
+        (
+            &format!("POST /api/secrets HTTP/1.1\r\n{json}"),
+            b"{\"name\":\"\xff\"}",
+            400,
+        ),
+        (
+            &format!("POST /api/secrets HTTP/1.1\r\n{json}"),
+            b"{\"name\":\"\\ud800\"}",
+            400,
+        ),
+        (
+            &format!("POST /api/secrets HTTP/1.1\r\n{json}"),
+            huge.as_bytes(),
+            400,
+        ),
+        (
+            &format!("POST /api/secrets HTTP/1.1\r\n{json}"),
+            deep.as_bytes(),
+            400,
+        ),
+        (
+            &format!("POST /api/secrets HTTP/1.1\r\n{json}"),
+            deep_object.as_bytes(),
+            400,
+        ),
+        (
+            &format!("POST /api/secrets HTTP/1.1\r\n{json}"),
+            long.as_bytes(),
+            413,
+        ),
         (
             &format!("POST /api/secrets HTTP/1.1\r\n{json}\r\nIdempotency-Key: k"),
             long.as_bytes(),
@@ -152,10 +193,18 @@ async fn a_value_may_have_64_kilobytes() -> Proof {
     let (api, project) = (app.api(), project("64kB"));
     let new = |name: &str, size: usize| json!({"project_id": project, "name": name, "value": "\u{1}".repeat(size)});
     // Each character takes six bytes in the body.
-    let made = api.post("/api/secrets", new("fits", 65_536)).await?.expect(201)?;
-    let read = api.get(&format!("/api/secrets/{}", made.id())).await?.expect(200)?;
+    let made = api
+        .post("/api/secrets", new("fits", 65_536))
+        .await?
+        .expect(201)?;
+    let read = api
+        .get(&format!("/api/secrets/{}", made.id()))
+        .await?
+        .expect(200)?;
     assert_eq!(read.text("value").len(), 65_536);
-    api.post("/api/secrets", new("does not", 65_537)).await?.expect(413)?;
+    api.post("/api/secrets", new("does not", 65_537))
+        .await?
+        .expect(413)?;
     Ok(())
 }
 
@@ -167,7 +216,9 @@ async fn a_requests_id_goes_in_and_out_and_into_the_audit() -> Proof {
     let body = json!({"project_id": project, "name": "n", "value": "v"}).to_string();
     let given = format!("{project}/7f3e");
     let headers = [("x-request-id", given.as_str())];
-    let made = api.send("POST", "/api/secrets", Some(&body), &headers).await?;
+    let made = api
+        .send("POST", "/api/secrets", Some(&body), &headers)
+        .await?;
     let made = made.expect(201)?;
     assert_eq!(made.header("x-request-id"), given);
     let path = format!("/api/secrets/{}", made.id());

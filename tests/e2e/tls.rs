@@ -15,7 +15,9 @@ fn certificate(folder: &Path, name: &str, address: &str) -> (PathBuf, PathBuf) {
         folder.join(format!("{name}.key")),
     );
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+        ])
         .args(["-subj", "/CN=test", "-addext"])
         .arg(format!("subjectAltName=IP:{address}"))
         .arg("-keyout")
@@ -33,7 +35,9 @@ fn certificate(folder: &Path, name: &str, address: &str) -> (PathBuf, PathBuf) {
 async fn database_is(companion: &Companion, word: &str) {
     let expected = format!("\"database\":\"{word}\"");
     eventually(&expected, || async {
-        let answer = reqwest::get(format!("{}/readyz", companion.url())).await.ok()?;
+        let answer = reqwest::get(format!("{}/readyz", companion.url()))
+            .await
+            .ok()?;
         answer.text().await.ok()?.contains(&expected).then_some(())
     })
     .await;
@@ -60,7 +64,8 @@ async fn the_database_must_be_the_one_that_its_certificate_says() -> Proof {
             ("ssl_cert_file", file.display().to_string()),
             ("ssl_key_file", key.display().to_string()),
         ] {
-            sql.run(&format!("ALTER SYSTEM SET {name} = '{value}'")).await?;
+            sql.run(&format!("ALTER SYSTEM SET {name} = '{value}'"))
+                .await?;
         }
         sql.rows("SELECT pg_reload_conf()", &[]).await?;
         Ok(())
@@ -68,7 +73,9 @@ async fn the_database_must_be_the_one_that_its_certificate_says() -> Proof {
     serve(&own, &key).await?;
     let url = |root: &Path| {
         let root = root.display().to_string().replace('/', "%2F");
-        format!("postgresql://{COMPANION_LOGIN}@{address}/postgres?sslmode=verify-full&sslrootcert={root}")
+        format!(
+            "postgresql://{COMPANION_LOGIN}@{address}/postgres?sslmode=verify-full&sslrootcert={root}"
+        )
     };
     let mut companion = Companion::start_in(&cluster, &[("DATABASE_URL", url(&own))]);
     database_is(&companion, "ok").await;
@@ -124,7 +131,11 @@ async fn the_service_speaks_tls_where_it_has_a_certificate() -> Proof {
     assert_eq!(refused.status(), 401);
     // Not for who does not know the certificate, and not in the clear.
     assert!(reqwest::get(format!("{https}/healthz")).await.is_err());
-    assert!(reqwest::get(format!("{}/healthz", companion.url())).await.is_err());
+    assert!(
+        reqwest::get(format!("{}/healthz", companion.url()))
+            .await
+            .is_err()
+    );
     assert!(companion.log().contains("listening on https://127.0.0.1:"));
     for mut one in silent {
         one.set_read_timeout(Some(Duration::from_millis(10)))?;

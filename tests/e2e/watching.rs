@@ -8,16 +8,19 @@ async fn metrics(url: &str) -> Proof<String> {
     let answer = reqwest::get(format!("{url}/metrics")).await?;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["cache-control"], "no-store");
-    let form = answer.headers()["content-type"].to_str().unwrap_or_default();
+    let form = answer.headers()["content-type"]
+        .to_str()
+        .unwrap_or_default();
     assert!(form.starts_with("text/plain; version=0.0.4"), "{form}");
     Ok(answer.text().await?)
 }
 
 /// The sample of this name and these labels.
 fn sample(text: &str, name: &str) -> Option<f64> {
-    let line = text
-        .lines()
-        .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
+    let line = text.lines().find(|line| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(' '))
+    })?;
     line.rsplit(' ').next()?.parse().ok()
 }
 
@@ -29,19 +32,24 @@ async fn numbers_follow_what_happens_and_name_nothing() -> Proof {
     let new = json!({"project_id": "a-project", "name": "a-name", "value": "a-value"});
     let made = api.post("/api/secrets", new.clone()).await?.expect(201)?;
     api.post("/api/secrets", new).await?.expect(409)?;
-    let hook = json!({"project_id": "a-project", "url": "http://127.0.0.1:9/a-path"});
+    let hook = json!({"project_id": "a-project", "url": "http://127.0.0.1:9/a-path", "event_types": ["secret.rotated"]});
     api.post("/api/webhooks", hook).await?.expect(201)?;
     let path = format!("/api/secrets/{}", made.id());
     api.get_as("a-service", &path).await?.expect(200)?;
     eventually("the use", || async {
-        let statement = "SELECT count(*) FROM control_plane.secret_consumers WHERE last_used_at IS NOT NULL";
+        let statement =
+            "SELECT count(*) FROM control_plane.secret_consumers WHERE last_used_at IS NOT NULL";
         let count: i64 = sql.one(statement, &[]).await.ok()?;
         (count == 1).then_some(())
     })
     .await;
     let body = json!({"value": "another", "grace": 3600});
-    api.post(&format!("{path}/rotate"), body).await?.expect(201)?;
-    let stranger = app.token_for("a-subject", &["list"], "a-project", None).await?;
+    api.post(&format!("{path}/rotate"), body)
+        .await?
+        .expect(201)?;
+    let stranger = app
+        .token_for("a-subject", &["list"], "a-project", None)
+        .await?;
     for _ in 0..3 {
         app.api_as(&stranger).get(&path).await?.expect(403)?;
     }
@@ -57,12 +65,30 @@ async fn numbers_follow_what_happens_and_name_nothing() -> Proof {
     })
     .await;
     for (name, expected) in [
-        (r#"pg_secrets_http_requests_total{method="POST",route="/api/secrets",status="201"}"#, 1.0),
-        (r#"pg_secrets_http_requests_total{method="POST",route="/api/secrets",status="409"}"#, 1.0),
-        (r#"pg_secrets_http_requests_total{method="GET",route="/api/secrets/{id}",status="403"}"#, 3.0),
-        (r#"pg_secrets_http_requests_total{method="GET",route="none",status="404"}"#, 1.0),
-        (r#"pg_secrets_http_request_duration_seconds_count{route="/api/secrets/{id}"}"#, 4.0),
-        (r#"pg_secrets_http_request_duration_seconds_bucket{route="/api/secrets/{id}",le="+Inf"}"#, 4.0),
+        (
+            r#"pg_secrets_http_requests_total{method="POST",route="/api/secrets",status="201"}"#,
+            1.0,
+        ),
+        (
+            r#"pg_secrets_http_requests_total{method="POST",route="/api/secrets",status="409"}"#,
+            1.0,
+        ),
+        (
+            r#"pg_secrets_http_requests_total{method="GET",route="/api/secrets/{id}",status="403"}"#,
+            3.0,
+        ),
+        (
+            r#"pg_secrets_http_requests_total{method="GET",route="none",status="404"}"#,
+            1.0,
+        ),
+        (
+            r#"pg_secrets_http_request_duration_seconds_count{route="/api/secrets/{id}"}"#,
+            4.0,
+        ),
+        (
+            r#"pg_secrets_http_request_duration_seconds_bucket{route="/api/secrets/{id}",le="+Inf"}"#,
+            4.0,
+        ),
         ("pg_secrets_pool_connections_max", 16.0),
         ("pg_secrets_database_up", 1.0),
         ("pg_secrets_key_available", 1.0),
@@ -74,14 +100,27 @@ async fn numbers_follow_what_happens_and_name_nothing() -> Proof {
         assert_eq!(sample(&text, name), Some(expected), "{name}\n{text}");
     }
     assert!(sample(&text, "pg_secrets_outbox_oldest_seconds").is_some_and(|age| age > 0.0));
-    assert!(sample(&text, r#"pg_secrets_pool_connections{state="idle"}"#).is_some_and(|idle| idle > 0.0));
+    assert!(
+        sample(&text, r#"pg_secrets_pool_connections{state="idle"}"#)
+            .is_some_and(|idle| idle > 0.0)
+    );
     for name in [
-        "a-project", "a-name", "a-service", "a-path", "a-subject", "admin@local", "pgs_", made.id(), &app.token,
+        "a-project",
+        "a-name",
+        "a-service",
+        "a-path",
+        "a-subject",
+        "admin@local",
+        "pgs_",
+        made.id(),
+        &app.token,
     ] {
         assert!(!text.contains(name), "{name}");
     }
     // Each line is of the format, and each sample has been announced.
-    let line = Regex::new(r#"^([a-z_]+?)(_bucket|_sum|_count)?(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.e-]+$"#)?;
+    let line = Regex::new(
+        r#"^([a-z_]+?)(_bucket|_sum|_count)?(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.e-]+$"#,
+    )?;
     for sample in text.lines().filter(|line| !line.starts_with('#')) {
         let parts = line.captures(sample);
         let parts = parts.unwrap_or_else(|| panic!("no sample: {sample}"));
@@ -94,7 +133,10 @@ async fn numbers_follow_what_happens_and_name_nothing() -> Proof {
     }
     // The same numbers as the functions that they are about.
     let grace: i64 = sql
-        .one("SELECT versions_in_grace FROM control_plane.service_figures()", &[])
+        .one(
+            "SELECT versions_in_grace FROM control_plane.service_figures()",
+            &[],
+        )
         .await?;
     assert_eq!(grace, 1);
     Ok(())
@@ -125,7 +167,10 @@ async fn readiness_says_what_is_missing() -> Proof {
     app.cluster.stop();
     let down = readiness(&url, 503, "database", "failed").await;
     assert_eq!(down["checks"]["key"], "unknown");
-    assert_eq!(sample(&metrics(&url).await?, "pg_secrets_database_up"), Some(0.0));
+    assert_eq!(
+        sample(&metrics(&url).await?, "pg_secrets_database_up"),
+        Some(0.0)
+    );
     app.cluster.give_key(Key::None);
     app.cluster.resume();
     let keyless = readiness(&url, 503, "key", "failed").await;
@@ -133,8 +178,10 @@ async fn readiness_says_what_is_missing() -> Proof {
 
     let sql = app.sql().await?;
     let login = pg_secrets_tests::COMPANION_LOGIN;
-    sql.run(&format!("REVOKE USAGE ON SCHEMA control_plane FROM {login}"))
-        .await?;
+    sql.run(&format!(
+        "REVOKE USAGE ON SCHEMA control_plane FROM {login}"
+    ))
+    .await?;
     readiness(&url, 503, "extension", "failed").await;
     Ok(())
 }
@@ -152,7 +199,8 @@ async fn a_server_without_room_for_its_workers_is_not_ready() -> Proof {
 #[tokio::test]
 async fn a_token_may_be_used_as_often_as_the_limit_says() -> Proof {
     let app = TestApp::start("fsync = off").await;
-    let mut limited = Companion::start_in(&app.cluster, &[("PG_SECRETS_RATE_LIMIT", "5".to_owned())]);
+    let mut limited =
+        Companion::start_in(&app.cluster, &[("PG_SECRETS_RATE_LIMIT", "5".to_owned())]);
     let api = Api::new(&limited.url(), Some(&app.token));
     let path = "/api/secrets?project_id=p";
     let mut refused = 0;
@@ -161,7 +209,10 @@ async fn a_token_may_be_used_as_often_as_the_limit_says() -> Proof {
         if answer.status == 429 {
             refused += 1;
             assert_eq!(answer.header("retry-after"), "1");
-            assert_eq!(answer.text("type"), "urn:pg-secrets:problem:too-many-requests");
+            assert_eq!(
+                answer.text("type"),
+                "urn:pg-secrets:problem:too-many-requests"
+            );
         } else {
             answer.expect(200)?;
         }

@@ -81,8 +81,7 @@ impl Companion {
         name: &str,
         log_filter: Option<&'static str>,
     ) -> Self {
-        let mut companion =
-            Self::made_at(cluster, poll_interval, database_url, name, log_filter);
+        let mut companion = Self::made_at(cluster, poll_interval, database_url, name, log_filter);
         companion.resume(cluster.home());
         companion
     }

@@ -14,6 +14,7 @@ impl Keyring {
     #[must_use]
     pub fn is_request(&self, request: &[u8], hash: &[u8]) -> bool {
         let mut keys = self.keys.iter();
-        self.request_hash(request) == hash || keys.any(|key| key.binding.of_request(request) == hash)
+        self.request_hash(request) == hash
+            || keys.any(|key| key.binding.of_request(request) == hash)
     }
 }

@@ -54,8 +54,7 @@ pub(crate) fn get_secret_by_name<'s>(
     };
     reads::or_refused(session, caller, attempt, || {
         keyring::require()?;
-        let (reader, row) =
-            Reader::by_name(session, caller, &project, &name, number, service)?;
+        let (reader, row) = Reader::by_name(session, caller, &project, &name, number, service)?;
         reader.read(session, row)
     })
 }
@@ -278,7 +277,10 @@ pub(super) fn open(row: &Row<'_>, version: &Version) -> Result<Zeroizing<Vec<u8>
 }
 
 /// The service that a reader names itself by.
-pub(super) fn service_argument(arguments: &Arguments<'_>, position: usize) -> Result<Option<String>> {
+pub(super) fn service_argument(
+    arguments: &Arguments<'_>,
+    position: usize,
+) -> Result<Option<String>> {
     let service = arguments.text(position)?;
     if let Some(service) = &service {
         check_service(service)?;
