@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints what opening and sealing cost beside pgcrypto, measured in one backend of a private Postgres
 # that is made for it and removed again, how many audited reads a second there are, how long one takes with
-# few and with many versions in the table, how fast webhooks arrive, and what the library costs whom it does
+# few and with many versions in the table, how fast webhooks arrive, how fast reads over REST are, and what the library costs whom it does
 # not concern. A slow figure is no failure; a wrong value is one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,7 +21,7 @@ bin=$("$pg_config" --bindir)
 
 say '==> Building what is measured'
 # With the features of the whole workspace, as dev/build.sh builds what is installed.
-cargo build --release --quiet --workspace --example pg_secrets_bench --example webhooks_bench
+cargo build --release --quiet --workspace --example pg_secrets_bench --example webhooks_bench --example rest_bench
 
 # Postgres refuses to run as root, and its own user may not be able to enter this clone: all that it
 # reads is copied. A socket's path has at most 107 bytes, so the folder is not put just anywhere.
@@ -69,6 +69,7 @@ owned "$bin/pg_ctl" restart --pgdata "$home/data" --log "$home/log" --silent --w
 owned "$bin/pg_ctl" stop --pgdata "$home/data" --mode fast --silent >/dev/null
 say '==> Starting others, each with a companion'
 target/release/examples/webhooks_bench
+target/release/examples/rest_bench
 
 say '==> Starting two others, of which one has pg_secrets preloaded'
 # They have the machine to themselves.

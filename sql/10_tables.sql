@@ -399,6 +399,23 @@ CREATE TABLE control_plane.rotations (
     CONSTRAINT rotations_purpose_check CHECK (rotate_every IS NOT NULL OR length IS NOT NULL)
 );
 
+-- What was answered to a request that its sender may send again (the header Idempotency-Key), for a day:
+-- whose it was, the key that it brought, and a keyed hash of all that it asked for, which may hold a value.
+-- body is NULL where the answer held something that is shown once; no answer is kept with a value in it.
+CREATE TABLE control_plane.kept_answers (
+    subject text NOT NULL,
+    key text NOT NULL,
+    request_hash bytea NOT NULL,
+    status integer,
+    body text,
+    location text,
+    etag text,
+    created_at timestamptz DEFAULT pg_catalog.clock_timestamp() NOT NULL,
+    CONSTRAINT kept_answers_pkey PRIMARY KEY (subject, key),
+    CONSTRAINT kept_answers_request_hash_check CHECK (pg_catalog.octet_length(request_hash) OPERATOR(pg_catalog.=) 32),
+    CONSTRAINT kept_answers_status_check CHECK (status BETWEEN 200 AND 299)
+);
+
 -- The rows are the user's, not the extension's: pg_dump takes them along.
 SELECT pg_catalog.pg_extension_config_dump('control_plane.secret_names', '');
 
@@ -435,3 +452,5 @@ SELECT pg_catalog.pg_extension_config_dump('control_plane.active_installations',
 SELECT pg_catalog.pg_extension_config_dump('control_plane.policies', '');
 
 SELECT pg_catalog.pg_extension_config_dump('control_plane.rotations', '');
+
+SELECT pg_catalog.pg_extension_config_dump('control_plane.kept_answers', '');

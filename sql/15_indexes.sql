@@ -66,3 +66,6 @@ CREATE INDEX deliveries_endpoint_id_idx ON control_plane.deliveries (endpoint_id
 
 -- 'What is still encrypted to this key?'
 CREATE INDEX secrets_key_fingerprint_idx ON control_plane.secrets (key_fingerprint, id);
+
+-- 'Which answers need not be kept any more?'
+CREATE INDEX kept_answers_created_at_idx ON control_plane.kept_answers (created_at);

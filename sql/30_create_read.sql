@@ -92,3 +92,36 @@ CREATE FUNCTION control_plane.secret_versions(
 
 COMMENT ON FUNCTION control_plane.secret_versions(uuid) IS
     'Every version of a secret, newest first, without values. Needs list.';
+
+-- For clients that read in pages. The rows behind (after_name, after_id), in the order of names and, where
+-- a name was deleted several times, the newest first.
+CREATE FUNCTION control_plane.list_secrets_page(
+    project_id text,
+    state text DEFAULT NULL,
+    name text DEFAULT NULL,
+    prefix text DEFAULT NULL,
+    after_name text DEFAULT NULL,
+    after_id uuid DEFAULT NULL,
+    "limit" integer DEFAULT 100
+) RETURNS SETOF control_plane.secret_summary
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pgs_list_secrets_page';
+
+COMMENT ON FUNCTION control_plane.list_secrets_page(text, text, text, text, text, uuid, integer) IS
+    'A page of what list_secrets lists: of one name, or of those that begin with prefix; after_name and after_id are those of the last row of the page before. Needs list.';
+
+CREATE FUNCTION control_plane.check_secret(
+    secret_id uuid DEFAULT NULL,
+    project_id text DEFAULT NULL,
+    name text DEFAULT NULL,
+    version integer DEFAULT NULL,
+    known uuid[] DEFAULT NULL,
+    service text DEFAULT NULL
+) RETURNS SETOF control_plane.secret_version
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pgs_check_secret';
+
+COMMENT ON FUNCTION control_plane.check_secret(uuid, text, text, integer, uuid[], text) IS
+    'Whether a reader who has one of the versions known (NULL: any) has what a read by secret_id, or by project_id and name, would give: that version without its value, or no row. Needs read; what is found is recorded as secret.checked, as durably as a read.';

@@ -20,7 +20,7 @@ BEGIN
                 CASE WHEN a.detail ? 'verified' THEN a.at END AS verified_at
             FROM control_plane.audit_logs AS a
             WHERE a.arrival > after AND a.arrival <= until
-                AND a.action = 'secret.accessed' AND a.outcome = 'success' AND a.service IS NOT NULL
+                AND a.action IN ('secret.accessed', 'secret.checked') AND a.outcome = 'success' AND a.service IS NOT NULL
             UNION ALL
             SELECT d.secret_id, d.service, d.used_at, d.verified_at
             FROM control_plane.usage_deferred AS d

@@ -36,7 +36,28 @@ pub(crate) fn revealed(row: &Row) -> Result<Response, Error> {
     let secret = SecretValue::from_row(row)?;
     let current: Option<Uuid> = row.try_get("current_id")?;
     let mut response = Json(&secret).into_response();
-    let version = secret.version;
+    mark(&mut response, &secret.version, current)?;
+    Ok(response)
+}
+
+/// 304: the reader has the value of the row's version. The headers are those of [`revealed`].
+///
+/// # Errors
+/// Where the row is not a `secret_version` with `current_id`.
+pub(crate) fn unchanged(row: &Row) -> Result<Response, Error> {
+    let version = SecretVersion::from_row(row)?;
+    let current: Option<Uuid> = row.try_get("current_id")?;
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    mark(&mut response, &version, current)?;
+    Ok(response)
+}
+
+/// Adds what is said of a version beside its value.
+fn mark(
+    response: &mut Response,
+    version: &SecretVersion,
+    current: Option<Uuid>,
+) -> Result<(), Error> {
     let headers = response.headers_mut();
     headers.insert(ETAG, etag(version.id)?);
     if version.in_grace() {
@@ -51,7 +72,7 @@ pub(crate) fn revealed(row: &Row) -> Result<Response, Error> {
             headers.insert(LINK, header(link)?);
         }
     }
-    Ok(response)
+    Ok(())
 }
 
 /// The entity tag of a version: its id, for a failover may give one number to two versions.

@@ -4,12 +4,14 @@
 use crate::envelope::RequestId;
 use crate::error::{Error, Fault};
 use crate::secret_text::SecretText;
+use crate::transaction::Transaction;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Longer credentials are not worth asking the database about.
 const LONGEST_TOKEN: usize = 4096;
@@ -22,6 +24,8 @@ pub(crate) struct Caller {
     pub(crate) token: SecretText,
     /// What the audit record says about the request.
     pub(crate) request: RequestContext,
+    /// The transaction that its statements belong to, where they are not one each.
+    pub(crate) transaction: Option<Arc<Transaction>>,
 }
 
 /// The second argument of `control_plane.authenticate`.
@@ -51,13 +55,14 @@ impl<S: Sync> FromRequestParts<S> for Caller {
                 client_address: peer.ip().to_canonical(),
                 application_name: "pg-secrets",
             },
+            transaction: parts.extensions.get().cloned(),
         })
     }
 }
 
 /// The token of the one Authorization header; `None` where there is none, more than one, or one of
 /// another form than `Bearer` and a token (RFC 6750, section 2.1).
-fn bearer_token(headers: &HeaderMap) -> Option<SecretText> {
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<SecretText> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let (Some(header), None) = (all.next(), all.next()) else {
         return None;

@@ -7,6 +7,8 @@
 //! | `PG_SECRETS_TOKEN` | none | none | reencrypt, token: the token of an administrator, where the login acts for others |
 //! | `PG_SECRETS_LISTEN` | `--listen` | `127.0.0.1:8484` | address and port of the REST service |
 //! | `PG_SECRETS_POOL_SIZE` | `--pool-size` | `16` | connections to the database for requests and relay |
+//! | `PG_SECRETS_TLS_CERT`, `PG_SECRETS_TLS_KEY` | `--tls-cert`, `--tls-key` | none | files of a certificate (those between it and its root behind it) and its key, PEM: the REST service speaks TLS alone |
+//! | `PG_SECRETS_RATE_LIMIT` | `--rate-limit` | unlimited | how often a second each token may be used with this process |
 //! | `PG_SECRETS_WEBHOOK_ALLOW` | `--webhook-allow` | unset | networks (CIDR, comma between) that webhooks go to, http or https, and nowhere else; unset: https to globally routable addresses |
 //! | `PG_SECRETS_WEBHOOK_TIMEOUT` | `--webhook-timeout` | `10s` | how long one delivery may take, at most 45 s |
 //! | `PG_SECRETS_POLL_INTERVAL` | `--poll-interval` | `2s` | how often the relay looks for due deliveries without being woken |
@@ -19,12 +21,14 @@
 use crate::client::ClientCommand;
 use crate::database_url::{self, DatabaseTarget};
 use crate::secret_text::SecretText;
+use crate::tls_listener;
 use crate::webhooks::destination::AllowList;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio_native_tls::TlsAcceptor;
 use uuid::Uuid;
 
 /// The longest that a delivery may take: it has to be over, and its outcome stored, before the
@@ -93,6 +97,25 @@ pub struct ServeArguments {
     /// How many connections to the database
     #[arg(long, env = "PG_SECRETS_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pool_size: u16,
+    /// A certificate, and those between it and its root behind it (PEM): then the service speaks TLS alone
+    #[arg(
+        long,
+        env = "PG_SECRETS_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key (PEM, PKCS #8)
+    #[arg(
+        long,
+        env = "PG_SECRETS_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
+    /// How often a second each token may be used; unset: as often as it likes
+    #[arg(long, env = "PG_SECRETS_RATE_LIMIT", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate_limit: Option<u32>,
     /// Networks that webhooks go to, http or https, and nowhere else (CIDR, comma between); unset:
     /// https to globally routable addresses
     #[arg(long, env = "PG_SECRETS_WEBHOOK_ALLOW", value_name = "NETWORKS")]
@@ -204,11 +227,12 @@ pub(crate) enum KeyProfile {
 }
 
 /// The settings of the service, checked.
-#[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) database: DatabaseTarget,
     pub(crate) listen: SocketAddr,
     pub(crate) pool_size: usize,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) rate_limit: Option<u32>,
     pub(crate) webhooks: WebhookConfig,
 }
 
@@ -261,6 +285,10 @@ impl Config {
                 .context("--webhook-allow / PG_SECRETS_WEBHOOK_ALLOW")?,
             None => AllowList::global(),
         };
+        let tls = match (&arguments.tls_cert, &arguments.tls_key) {
+            (Some(certificate), Some(key)) => Some(tls_listener::acceptor(certificate, key)?),
+            _ => None,
+        };
         ensure!(
             !arguments.webhook_timeout.is_zero()
                 && arguments.webhook_timeout <= LONGEST_WEBHOOK_TIMEOUT,
@@ -274,6 +302,8 @@ impl Config {
             database,
             listen: arguments.listen,
             pool_size: arguments.pool_size.into(),
+            tls,
+            rate_limit: arguments.rate_limit,
             webhooks: WebhookConfig {
                 allow,
                 timeout: arguments.webhook_timeout,
@@ -335,7 +365,7 @@ mod tests {
             "postgresql://u:hunter2@h/db",
             "postgresql://h/db?password=hunter2",
         ] {
-            let error = serve(&["--database-url", url]).unwrap_err();
+            let error = serve(&["--database-url", url]).err().unwrap();
             assert!(!format!("{error:?}").contains("hunter2"));
             assert!(format!("{error}").contains("DATABASE_URL"));
         }
@@ -352,6 +382,9 @@ mod tests {
             ["--webhook-timeout", "46s"],
             ["--poll-interval", "0s"],
             ["--pool-size", "0"],
+            ["--rate-limit", "0"],
+            ["--tls-cert", "/nowhere"],
+            ["--tls-key", "/nowhere"],
         ] {
             assert!(serve(&[url, flags].concat()).is_err(), "{flags:?}");
         }

@@ -3,7 +3,7 @@
 use crate::auth::Caller;
 use crate::database_url::DatabaseTarget;
 use crate::error::{Error, Fault, spoils_connection};
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Status};
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::Row;
@@ -48,7 +48,7 @@ impl Database {
     }
 
     /// Authenticates `caller` and runs `statement`, which must take the token as `$1` and the
-    /// request as `$2`, in one round trip; `parameters` are `$3` and what follows.
+    /// request as `$2`, in one round trip; `parameters` are `$3` and what follows. A caller who has a transaction goes on in that.
     ///
     /// # Errors
     /// What the database says, or that it cannot be used.
@@ -61,7 +61,10 @@ impl Database {
         let request = Json(&caller.request);
         let mut all: Vec<Parameter<'_>> = vec![&caller.token, &request];
         all.extend_from_slice(parameters);
-        self.run(statement, &all).await
+        match &caller.transaction {
+            Some(transaction) => transaction.run(statement, &all).await,
+            None => self.run(statement, &all).await,
+        }
     }
 
     /// Like [`Database::call`], for a statement that answers with exactly one row.
@@ -92,27 +95,52 @@ impl Database {
         statement: &'static str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Error> {
-        let connection = self.pool.get().await?;
-        let outcome = timeout(STATEMENT_LIMIT, async {
-            let prepared = connection.prepare_cached(statement).await?;
-            connection.query(&prepared, parameters).await
-        })
-        .await;
-        match outcome {
-            Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(error)) => {
-                if spoils_connection(&error) {
-                    drop(Object::take(connection));
-                }
-                Err(error.into())
-            }
-            Err(_) => {
-                // Its answer may still come, and nobody waits for it.
-                drop(Object::take(connection));
-                Err(Error::Unavailable(Fault::new(
-                    "the database did not answer in time",
-                )))
-            }
+        let connection = self.connection().await?;
+        let (outcome, usable) = run_on(&connection, statement, parameters).await;
+        if !usable {
+            drop(Object::take(connection));
+            // What is wrong with one is wrong with those that were made with it: after a failover each would
+            // fail one more request.
+            self.pool.retain(|_, _| false);
+        }
+        outcome
+    }
+
+    /// How many connections there are, and how many requests wait for one.
+    pub(crate) fn status(&self) -> Status {
+        self.pool.status()
+    }
+
+    /// A connection of the pool.
+    ///
+    /// # Errors
+    /// Where none becomes free in time, or none can be made.
+    pub(crate) async fn connection(&self) -> Result<Object, Error> {
+        Ok(self.pool.get().await?)
+    }
+}
+
+/// Runs `statement` on a connection, and says whether that can be used for another one.
+pub(crate) async fn run_on(
+    connection: &Object,
+    statement: &'static str,
+    parameters: &[Parameter<'_>],
+) -> (Result<Vec<Row>, Error>, bool) {
+    let outcome = timeout(STATEMENT_LIMIT, async {
+        let prepared = connection.prepare_cached(statement).await?;
+        connection.query(&prepared, parameters).await
+    })
+    .await;
+    match outcome {
+        Ok(Ok(rows)) => (Ok(rows), true),
+        Ok(Err(error)) => {
+            let usable = !spoils_connection(&error);
+            (Err(error.into()), usable)
+        }
+        // Its answer may still come, and nobody waits for it.
+        Err(_) => {
+            let fault = Fault::new("the database did not answer in time");
+            (Err(Error::Unavailable(fault)), false)
         }
     }
 }

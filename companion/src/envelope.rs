@@ -59,7 +59,7 @@ pub(crate) async fn wrap(mut request: Request, next: Next) -> Response {
 }
 
 /// A method by its name; one that HTTP does not have could be anything that a client sent.
-fn known_method(method: &Method) -> &'static str {
+pub(crate) fn known_method(method: &Method) -> &'static str {
     const KNOWN: [&str; 8] = [
         "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE",
     ];

@@ -145,6 +145,34 @@ impl Error {
         Self::Request(StatusCode::NOT_FOUND, "no such endpoint".into())
     }
 
+    /// 412, for a condition that contradicts the request's own path.
+    pub(crate) fn precondition_failed() -> Self {
+        Self::Request(
+            StatusCode::PRECONDITION_FAILED,
+            "If-Match does not name the version that the path names".into(),
+        )
+    }
+
+    /// The same error as it is answered to a request with a condition: a conflict over which version is current
+    /// is 412, with the same members.
+    pub(crate) fn of_precondition(self) -> Self {
+        match self {
+            Self::Refused(problem)
+                if problem.status == StatusCode::CONFLICT
+                    && problem.members.contains_key("current_id") =>
+            {
+                let Problem {
+                    detail, members, ..
+                } = *problem;
+                Self::Refused(Box::new(Problem {
+                    members,
+                    ..Problem::new(StatusCode::PRECONDITION_FAILED, detail)
+                }))
+            }
+            other => other,
+        }
+    }
+
     /// What a person at a terminal is told.
     pub(crate) fn for_people(&self) -> String {
         match self {

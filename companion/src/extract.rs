@@ -38,7 +38,7 @@ impl<S: Sync, T: JsonForm> FromRequest<S> for JsonBody<T> {
         if !is_json(request.headers()) {
             return Err(not_json());
         }
-        let body = read_in_time(request).await?;
+        let body = read_in_time(request.into_body()).await?;
         parse(&body).map(Self)
     }
 }
@@ -51,7 +51,7 @@ impl<S: Sync, T: JsonForm + Default> FromRequest<S> for OptionalJsonBody<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Error> {
         let is_json = is_json(request.headers());
-        let body = read_in_time(request).await?;
+        let body = read_in_time(request.into_body()).await?;
         match body.is_empty() {
             true => Ok(Self(T::default())),
             false if is_json => parse(&body).map(Self),
@@ -88,15 +88,17 @@ fn not_json() -> Error {
     )
 }
 
-async fn read_in_time(request: Request) -> Result<Zeroizing<Vec<u8>>, Error> {
-    timeout(BODY_TIME, read(request.into_body()))
-        .await
-        .map_err(|_| {
-            Error::Request(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body did not arrive in time".into(),
-            )
-        })?
+/// A whole body, as long as we take.
+///
+/// # Errors
+/// Where it is longer, or does not arrive in time.
+pub(crate) async fn read_in_time(body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {
+    timeout(BODY_TIME, read(body)).await.map_err(|_| {
+        Error::Request(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time".into(),
+        )
+    })?
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

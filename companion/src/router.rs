@@ -1,19 +1,19 @@
 //! The whole route table.
 
-use crate::envelope;
 use crate::error::Error;
 use crate::routes::{
     audit, audit_head, consumers, create, create_grant, create_token, create_webhook, delete,
     delete_webhook, deliveries, end_grace, extend_grace, get, get_by_name, get_policy, get_webhook,
-    health, list, list_grants, list_tokens, list_webhooks, ping_webhook, purge, read, redeliver,
-    register_consumer, restore, revoke_grant, revoke_token, rollback, rotate,
+    health, list, list_grants, list_tokens, list_webhooks, metrics as numbers, ping_webhook, purge,
+    read, redeliver, register_consumer, restore, revoke_grant, revoke_token, rollback, rotate,
     rotate_webhook_secret, set_policy, set_rotation, unregister_consumer, update_webhook, version,
     versions,
 };
 use crate::state::AppState;
+use crate::{envelope, idempotency, metrics, rate_limit};
 use axum::Router;
 use axum::http::StatusCode;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing;
 
 /// Every route of the service, inside the envelope that all answers share.
@@ -21,6 +21,7 @@ pub(crate) fn router(state: AppState) -> Router {
     Router::new()
         .route("/healthz", routing::get(health::alive))
         .route("/readyz", routing::get(health::ready))
+        .route("/metrics", routing::get(numbers::handle))
         .route(
             "/api/secrets",
             routing::post(create::handle).get(list::handle),
@@ -114,7 +115,10 @@ pub(crate) fn router(state: AppState) -> Router {
         )
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(state.clone(), idempotency::wrap))
+        .layer(from_fn_with_state(state.clone(), rate_limit::wrap))
         .layer(from_fn(envelope::wrap))
+        .layer(from_fn_with_state(state.clone(), metrics::count))
         .with_state(state)
 }
 

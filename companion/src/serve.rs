@@ -2,14 +2,17 @@
 
 use crate::config::{Config, ServeArguments};
 use crate::db::Database;
+use crate::rate_limit::RateLimit;
 use crate::router::router;
 use crate::routes::health::Checks;
 use crate::state::AppState;
+use crate::tls_listener::TlsListener;
 use crate::webhooks::deliver::Sender;
 use crate::webhooks::listen;
 use crate::webhooks::record::Recorder;
 use crate::webhooks::relay::Relay;
 use anyhow::Context;
+use axum::serve::ListenerExt;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,13 +47,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let state = AppState {
-        database: Database::new(&config.database, config.pool_size)?,
-    };
+    let database = Database::new(&config.database, config.pool_size)?;
+    let state = AppState::new(database, config.rate_limit.map(RateLimit::new));
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("{} cannot be listened on", config.listen))?;
-    announce(listener.local_addr()?);
+    announce(listener.local_addr()?, config.tls.is_some());
 
     let wake = Arc::new(Notify::new());
     let relay = Relay {
@@ -65,8 +67,22 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let first_look = tokio::spawn(look(state.clone()));
 
     let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, service).with_graceful_shutdown(told(stopped));
-    let server = tokio::spawn(server.into_future());
+    let server = match config.tls {
+        None => tokio::spawn(
+            axum::serve(listener, service)
+                .with_graceful_shutdown(told(stopped))
+                .into_future(),
+        ),
+        Some(acceptor) => {
+            // The tap is there for the peer's address alone.
+            let listener = TlsListener::new(listener, acceptor).tap_io(|_| ());
+            tokio::spawn(
+                axum::serve(listener, service)
+                    .with_graceful_shutdown(told(stopped))
+                    .into_future(),
+            )
+        }
+    };
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -92,9 +108,10 @@ async fn told(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.changed().await;
 }
 
-fn announce(address: SocketAddr) {
-    tracing::info!("listening on http://{address}");
-    if !address.ip().is_loopback() {
+fn announce(address: SocketAddr, tls: bool) {
+    let scheme = if tls { "https" } else { "http" };
+    tracing::info!("listening on {scheme}://{address}");
+    if !tls && !address.ip().is_loopback() {
         tracing::warn!(
             "secrets and tokens cross the network in the clear unless something in front adds TLS"
         );
@@ -110,6 +127,8 @@ async fn look(state: AppState) {
         tracing::warn!(
             database = checks.database,
             extension = checks.extension,
+            key = checks.key,
+            workers = checks.workers,
             "the database is not ready; requests are answered with 503 until it is"
         );
     }

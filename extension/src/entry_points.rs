@@ -2,17 +2,17 @@
 //! compares it with sql/.
 #![allow(unsafe_code)]
 
-use crate::access::{claims, grants, tokens, visible_rows};
+use crate::access::{claims, grants, requests, tokens, visible_rows};
 use crate::audit::{head, list as list_records, verify as verify_audit};
 use crate::backend::entry::{enter, enter_audit_trigger, enter_protecting_trigger};
 use crate::install;
 use crate::keys::{list as list_keys, messages, reencrypt, verify};
 use crate::lifecycle::{
-    blast_radius, consumers, create, delete, destroy, extend, generator, list, policy, purge, read,
-    restore, rollback, rotate,
+    blast_radius, check, consumers, create, delete, destroy, extend, generator, list, page, policy,
+    purge, read, restore, rollback, rotate,
 };
-use crate::maintenance::{installation, run};
-use crate::outbox::{claim, deliveries, endpoints, finish, redeliver, retention};
+use crate::maintenance::{figures, installation, run};
+use crate::outbox::{claim, deliveries, endpoints, finish, redeliver, release, retention};
 use pgrx::pg_sys;
 
 /// Defines C functions of Postgres's version-1 calling convention ("C-Language Functions" in the
@@ -50,6 +50,8 @@ entry_points! {
     pgs_get_secrets / pg_finfo_pgs_get_secrets => read::get_secrets,
     pgs_secret_id / pg_finfo_pgs_secret_id => list::secret_id,
     pgs_list_secrets / pg_finfo_pgs_list_secrets => list::list_secrets,
+    pgs_list_secrets_page / pg_finfo_pgs_list_secrets_page => page::list_secrets_page,
+    pgs_check_secret / pg_finfo_pgs_check_secret => check::check_secret,
     pgs_secret_versions / pg_finfo_pgs_secret_versions => list::secret_versions,
     pgs_rotate_secret / pg_finfo_pgs_rotate_secret => rotate::rotate_secret,
     pgs_rollback_secret / pg_finfo_pgs_rollback_secret => rollback::rollback_secret,
@@ -79,6 +81,7 @@ entry_points! {
     pgs_sweep_deliveries / pg_finfo_pgs_sweep_deliveries => retention::sweep_deliveries,
     pgs_claim_deliveries / pg_finfo_pgs_claim_deliveries => claim::claim_deliveries,
     pgs_finish_delivery / pg_finfo_pgs_finish_delivery => finish::finish_delivery,
+    pgs_release_delivery / pg_finfo_pgs_release_delivery => release::release_delivery,
     pgs_grant_project / pg_finfo_pgs_grant_project => grants::grant_project,
     pgs_revoke_project / pg_finfo_pgs_revoke_project => grants::revoke_project,
     pgs_project_grants / pg_finfo_pgs_project_grants => grants::project_grants,
@@ -89,6 +92,9 @@ entry_points! {
     pgs_authenticate / pg_finfo_pgs_authenticate => tokens::authenticate,
     pgs_authenticate_subject / pg_finfo_pgs_authenticate_subject => claims::authenticate_subject,
     pgs_pre_request / pg_finfo_pgs_pre_request => claims::pre_request,
+    pgs_begin_request / pg_finfo_pgs_begin_request => requests::begin_request,
+    pgs_end_request / pg_finfo_pgs_end_request => requests::end_request,
+    pgs_service_figures / pg_finfo_pgs_service_figures => figures::service_figures,
     pgs_may_list / pg_finfo_pgs_may_list => visible_rows::may_list,
     pgs_list_audit / pg_finfo_pgs_list_audit => list_records::list_audit,
     pgs_denied_reads / pg_finfo_pgs_denied_reads => list_records::denied_reads,

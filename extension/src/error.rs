@@ -150,6 +150,17 @@ impl Error {
             .with_hint("Rotate it to give it a new value, or delete it first.")
     }
 
+    /// PT409: what is there does not allow it.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(Status::Conflict, message)
+    }
+
+    /// PT409: a request was done, and its answer, which is shown once, was not kept.
+    pub(crate) fn shown_once() -> Self {
+        Self::conflict("this request was done already, and its answer is not kept: it held something that is shown once")
+            .with_hint("Where that is lost, make another one, and revoke or replace the first.")
+    }
+
     /// PT409: the state of the secret does not allow it. `current` is the version that is or was
     /// current.
     pub(crate) fn wrong_state(message: impl Into<String>, current: Uuid) -> Self {

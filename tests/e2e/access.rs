@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// A call of every function for a secret `{id}` of project `{p}`, and what it answers somebody who
 /// has no grant. Who may not see a secret is told that there is none.
-const CALLS: [(&str, &str); 65] = [
+const CALLS: [(&str, &str); 71] = [
     ("create_secret('{p}', 'other', 'a value')", "PT403"),
     ("get_secret('{id}')", "PT404"),
     ("get_secret_by_name('{p}', 'name')", "PT404"),
@@ -15,6 +15,8 @@ const CALLS: [(&str, &str); 65] = [
     ("secret_id('{p}', 'name')", "PT404"),
     ("list_secrets('{p}')", "PT403"),
     ("list_secrets('{p}', 'deleted')", "PT403"),
+    ("list_secrets_page('{p}')", "PT403"),
+    ("check_secret('{id}')", "PT404"),
     ("secret_versions('{id}')", "PT404"),
     ("rotate_secret('{id}', 'a value')", "PT404"),
     ("rollback_secret('{id}', 1)", "PT404"),
@@ -46,6 +48,7 @@ const CALLS: [(&str, &str); 65] = [
     ("sweep_deliveries()", "PT403"),
     ("claim_deliveries()", "PT403"),
     ("finish_delivery('{id}', 1, 200)", "PT403"),
+    ("release_delivery('{id}', 1)", "PT403"),
     ("grant_project('somebody', 'read', '{p}')", "PT403"),
     ("revoke_project('somebody', 'read', '{p}')", "PT403"),
     ("project_grants('{p}')", "PT403"),
@@ -67,6 +70,9 @@ const CALLS: [(&str, &str); 65] = [
     // These two know no secret and ask for no grant: it is their input that is refused.
     ("armor('x', ARRAY['a'])", "PT400"),
     ("dearmor('x')", "PT400"),
+    ("begin_request('a key', '\\x00')", "PT403"),
+    ("end_request('a key', 200)", "PT403"),
+    ("service_figures()", "PT403"),
     ("set_execute('grant', 'postgres')", "42501"),
     ("verify_audit()", "PT403"),
     ("export_audit_head()", "PT403"),
@@ -239,6 +245,7 @@ async fn each_permission_allows_its_own_and_nothing_else() -> Proof {
             &[
                 "list_secrets('{p}')",
                 "list_secrets('{p}', 'deleted')",
+                "list_secrets_page('{p}')",
                 "secret_versions('{id}')",
                 "blast_radius('{id}')",
             ],
@@ -250,6 +257,7 @@ async fn each_permission_allows_its_own_and_nothing_else() -> Proof {
                 "get_secret_by_name('{p}', 'name')",
                 "get_secret_version('{id}', 1)",
                 "get_secrets('{p}')",
+                "check_secret('{id}')",
             ],
         ),
         (
@@ -367,9 +375,11 @@ async fn a_trusted_login_has_no_rights_before_it_authenticates() -> Proof {
     let of_relay = [
         "claim_deliveries",
         "finish_delivery",
+        "release_delivery",
         "authenticate",
         "authenticate_subject",
         "pre_request",
+        "service_figures",
     ];
     // What is not for callers at all is refused by Postgres itself.
     let for_callers = |state: &str| state.starts_with("PT");

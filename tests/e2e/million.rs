@@ -137,6 +137,19 @@ async fn lookups_and_sweeps_read_indexes_with_a_million_versions_in_the_table() 
         .one("SELECT control_plane.secret_id('p', 'name 9')::text", &[])
         .await?;
     assert!(current.ends_with("4d"), "{current}");
+    // So are the figures for who watches, and a page of a list.
+    for call in [
+        "service_figures()",
+        "list_secrets_page('p', after_name => 'name 5', after_id => gen_random_uuid())",
+        "list_secrets_page('p', name => 'name 11')",
+    ] {
+        let begun = std::time::Instant::now();
+        session
+            .rows(&format!("SELECT * FROM control_plane.{call}"), &[])
+            .await?;
+        let took = begun.elapsed();
+        assert!(took < std::time::Duration::from_secs(1), "{call}: {took:?}");
+    }
     session.run("SELECT pg_stat_force_next_flush()").await?;
     session.run("SELECT 1").await?;
     let after: i64 = sql.one(scans, &[]).await?;

@@ -158,6 +158,22 @@ impl Api {
             .await
     }
 
+    /// Any request: the body is sent as it is, with a Content-Type where `headers` have one.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> anyhow::Result<Answer> {
+        let method = method.parse()?;
+        self.call(method, path, body.map(str::to_owned), headers)
+            .await
+    }
+
     async fn call(
         &self,
         method: Method,
@@ -173,7 +189,11 @@ impl Api {
             request = request.header(*name, *value);
         }
         if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
+            let stated = |(name, _): &(&str, &str)| *name == CONTENT_TYPE.as_str();
+            if !headers.iter().any(stated) {
+                request = request.header(CONTENT_TYPE, "application/json");
+            }
+            request = request.body(body);
         }
         let response = request.send().await?;
         let status = response.status().as_u16();

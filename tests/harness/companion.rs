@@ -22,6 +22,7 @@ pub struct Companion {
     poll_interval: &'static str,
     name: String,
     log_filter: Option<&'static str>,
+    environment: Vec<(String, String)>,
 }
 
 impl Companion {
@@ -60,6 +61,19 @@ impl Companion {
         Self::start_at(cluster, poll_interval, url, PROCESS, None)
     }
 
+    /// Starts one with further variables in its environment, which win over those that it has anyhow.
+    #[must_use]
+    pub fn start_in(cluster: &Cluster, environment: &[(&str, String)]) -> Self {
+        let url = database_url(cluster);
+        let mut companion = Self::made_at(cluster, "200ms", url, PROCESS, None);
+        companion.environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        companion.resume(cluster.home());
+        companion
+    }
+
     fn start_at(
         cluster: &Cluster,
         poll_interval: &'static str,
@@ -67,7 +81,19 @@ impl Companion {
         name: &str,
         log_filter: Option<&'static str>,
     ) -> Self {
-        let mut companion = Self {
+        let mut companion = Self::made_at(cluster, poll_interval, database_url, name, log_filter);
+        companion.resume(cluster.home());
+        companion
+    }
+
+    fn made_at(
+        cluster: &Cluster,
+        poll_interval: &'static str,
+        database_url: String,
+        name: &str,
+        log_filter: Option<&'static str>,
+    ) -> Self {
+        Self {
             process: None,
             port: free_port(),
             database_url,
@@ -76,9 +102,8 @@ impl Companion {
             poll_interval,
             name: name.to_owned(),
             log_filter,
-        };
-        companion.resume(cluster.home());
-        companion
+            environment: Vec::new(),
+        }
     }
 
     /// Starts it again, on the same port.
@@ -112,6 +137,7 @@ impl Companion {
         if let Some(filter) = self.log_filter {
             command.env("RUST_LOG", filter);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut process = command.spawn().expect("the companion is built: make build");
         self.pid_file = home.adopt(&self.name, process.id());
         let deadline = Instant::now() + SOON;
@@ -139,6 +165,31 @@ impl Companion {
             home::ended(&mut process);
             let _ = fs::remove_file(&self.pid_file);
         }
+    }
+
+    /// Tells it to stop, and waits for nothing.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn terminate(&self) {
+        home::signal("TERM", self.pid());
+    }
+
+    /// Waits until it has stopped by itself.
+    pub fn wait(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            home::ended(&mut process);
+            let _ = fs::remove_file(&self.pid_file);
+        }
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("a companion that runs").id()
     }
 
     /// Where it serves.

@@ -16,7 +16,7 @@ async fn start() -> String {
     let panics = Router::new()
         .route("/panics", routing::get(panics))
         .layer(from_fn(envelope::wrap));
-    let service = router(AppState { database })
+    let service = router(AppState::new(database, None))
         .merge(panics)
         .into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async { axum::serve(listener, service).await });

@@ -3,8 +3,10 @@
 
 use crate::answer;
 use crate::auth::Caller;
+use crate::condition::IfNoneMatch;
 use crate::error::Error;
 use crate::extract::{PathOf, QueryOf, ServiceHeader};
+use crate::routes::unchanged::{self, Wanted};
 use crate::state::AppState;
 use axum::extract::State;
 use axum::response::Response;
@@ -27,15 +29,25 @@ pub(crate) struct Parameters {
     service: Option<String>,
 }
 
-/// 200 with the value, 404, or 410 with `current_id`.
+/// 200 with the value, 304 where If-None-Match names the version, 404, or 410 with `current_id`.
 pub(crate) async fn handle(
     caller: Caller,
     State(state): State<AppState>,
     PathOf((project_id, name)): PathOf<(String, String)>,
     service: ServiceHeader,
+    condition: IfNoneMatch,
     QueryOf(query): QueryOf<Parameters>,
 ) -> Result<Response, Error> {
     let service = service.or(query.service);
+    let wanted = Wanted {
+        name: Some((&project_id, &name)),
+        version: query.version,
+        service: service.as_deref(),
+        ..Wanted::default()
+    };
+    if let Some(unchanged) = unchanged::answer(&caller, &state, &condition, &wanted).await? {
+        return Ok(unchanged);
+    }
     let row = state
         .database
         .call_one(

@@ -1,5 +1,6 @@
 //! `GET /healthz` and `GET /readyz`: for whoever watches the process. Neither needs a token.
 
+use crate::figures::Figures;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -40,6 +41,10 @@ pub(crate) struct Checks {
     pub(crate) database: &'static str,
     /// The functions of `control_plane` are there, and the companion's login may call them.
     pub(crate) extension: &'static str,
+    /// The server has a key.
+    pub(crate) key: &'static str,
+    /// The workers of the extension run.
+    pub(crate) workers: &'static str,
 }
 
 impl Checks {
@@ -59,15 +64,26 @@ impl Checks {
             Some(false) => ("ok", "failed"),
             None => ("failed", "unknown"),
         };
+        let figures = match usable {
+            Some(true) => state.figures.get(&state.database).await,
+            _ => None,
+        };
+        let word = |passed: Option<bool>| match passed {
+            Some(true) => "ok",
+            Some(false) => "failed",
+            None => "unknown",
+        };
         Self {
             database,
             extension,
+            key: word(figures.as_ref().map(|figures| figures.key_available)),
+            workers: word(figures.as_ref().map(Figures::workers_run)),
         }
     }
 
     /// Whether requests can be served.
     pub(crate) fn passed(self) -> bool {
-        self.database == "ok" && self.extension == "ok"
+        [self.database, self.extension, self.key, self.workers] == ["ok"; 4]
     }
 }
 
@@ -76,7 +92,7 @@ pub(crate) async fn alive() -> Json<Alive> {
     Json(Alive { status: "ok" })
 }
 
-/// 200 where requests can be served, else 503 with the check that failed.
+/// 200 where requests can be served, else 503 with the checks that failed.
 pub(crate) async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
     let checks = Checks::run(&state).await;
     let (code, status) = if checks.passed() {

@@ -26,6 +26,7 @@ pub(crate) mod list;
 pub(crate) mod list_grants;
 pub(crate) mod list_tokens;
 pub(crate) mod list_webhooks;
+pub(crate) mod metrics;
 pub(crate) mod ping_webhook;
 pub(crate) mod purge;
 pub(crate) mod read;
@@ -39,6 +40,7 @@ pub(crate) mod rotate;
 pub(crate) mod rotate_webhook_secret;
 pub(crate) mod set_policy;
 pub(crate) mod set_rotation;
+mod unchanged;
 pub(crate) mod unregister_consumer;
 pub(crate) mod update_webhook;
 pub(crate) mod version;
@@ -84,6 +86,7 @@ mod tests {
             rotate_webhook_secret::STATEMENT,
             set_policy::STATEMENT,
             set_rotation::STATEMENT,
+            unchanged::STATEMENT,
             unregister_consumer::STATEMENT,
             update_webhook::STATEMENT,
             version::STATEMENT,

@@ -3,6 +3,7 @@
 
 use crate::answer;
 use crate::auth::Caller;
+use crate::condition::IfMatch;
 use crate::error::Error;
 use crate::extract::{JsonBody, JsonForm, PathOf, QueryOf};
 use crate::grace;
@@ -35,14 +36,20 @@ impl JsonForm for Rotation {
     const FORM: &'static str = r#"{"value": text or absent, "rotation_reason": text or absent, "grace": seconds, ISO 8601 duration or absent}"#;
 }
 
-/// 201 with the new version, or 200 with consumers for a dry run; 404, or 409 with `current_id` for whoever came second.
+/// 201 with the new version, or 200 with consumers for a dry run; 404, or with `current_id` for whoever came
+/// second 409, or 412 where the request has an If-Match. (The path names the version that has to be current
+/// anyhow; an If-Match that names others cannot be met.)
 pub(crate) async fn handle(
     caller: Caller,
     State(state): State<AppState>,
     PathOf(id): PathOf<Uuid>,
     QueryOf(query): QueryOf<DryRun>,
+    condition: IfMatch,
     request: Request,
 ) -> Result<Response, Error> {
+    if !condition.allows(id) {
+        return Err(Error::precondition_failed());
+    }
     // Before the body, which a dry run need not have.
     if query.dry_run {
         return dry_run::answer(&caller, &state, id, "rotate").await;
@@ -56,6 +63,10 @@ pub(crate) async fn handle(
             STATEMENT,
             &[&id, &rotation.value, &rotation.rotation_reason, &grace],
         )
-        .await?;
+        .await
+        .map_err(|error| match condition.is_there() {
+            true => error.of_precondition(),
+            false => error,
+        })?;
     answer::created(&row)
 }

@@ -3,7 +3,7 @@
 //! A claim is a lease: if this process dies, or cannot say how a try ended, the lease runs out and
 //! another claim sends the same webhook, with the same webhook-id, again.
 
-use crate::db::Database;
+use crate::db::{Database, Parameter};
 use crate::error::Error;
 use crate::webhooks::deliver::{Delivery, Sender};
 use crate::webhooks::record::{End, Recorder};
@@ -34,6 +34,11 @@ const BETWEEN: Duration = Duration::from_millis(5);
 
 /// How long a claim holds; longer than any try and the retries of its `finish_delivery` take.
 const LEASE: &str = "1 minute";
+
+const RELEASE: &str = "SELECT control_plane.release_delivery($1, $2)";
+
+/// How long a webhook that is under way may go on after the signal to stop; then its claim is given back.
+const GIVE_BACK: Duration = Duration::from_secs(5);
 
 /// The relay's parts.
 pub(crate) struct Relay {
@@ -69,7 +74,7 @@ impl Relay {
                     failing = false;
                     let full = claimed.len() == room;
                     for delivery in claimed {
-                        under_way.spawn(Arc::clone(&relay).carry(delivery));
+                        under_way.spawn(Arc::clone(&relay).carry(delivery, stop.clone()));
                     }
                     full
                 }
@@ -126,6 +131,17 @@ impl Relay {
         }
     }
 
+    async fn give_back(&self, delivery: &Delivery) {
+        let parameters: [Parameter<'_>; 2] = [&delivery.id, &delivery.attempt];
+        let released = self.database.run(RELEASE, &parameters).await;
+        tracing::info!(
+            delivery = %delivery.id,
+            attempt = delivery.attempt,
+            given_back = released.is_ok(),
+            "a webhook was under way when this process was told to stop"
+        );
+    }
+
     async fn claim(&self, room: usize) -> Result<Vec<Delivery>, Error> {
         // At most BATCH.
         let room = room as i32;
@@ -133,9 +149,18 @@ impl Relay {
         rows.iter().map(Delivery::from_row).collect()
     }
 
-    /// Sends one delivery and stores its outcome.
-    async fn carry(self: Arc<Self>, delivery: Delivery) {
-        let (outcome, duration) = self.sender.send(&delivery).await;
+    /// Sends one delivery and stores its outcome; where the process ends before there is one, gives its claim
+    /// back, so that another companion need not wait for the end of the lease.
+    async fn carry(self: Arc<Self>, delivery: Delivery, mut stop: watch::Receiver<bool>) {
+        let too_late = async {
+            // An error means that the other end is gone, which is as good as being told.
+            let _ = stop.wait_for(|stopped| *stopped).await;
+            sleep(GIVE_BACK).await;
+        };
+        let (outcome, duration) = tokio::select! {
+            sent = self.sender.send(&delivery) => sent,
+            () = too_late => return self.give_back(&delivery).await,
+        };
         if outcome.is_delivered() {
             tracing::debug!(delivery = %delivery.id, attempt = delivery.attempt, "webhook delivered");
         } else {

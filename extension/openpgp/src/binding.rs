@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 /// Separates this use of the secret key from every other one.
 const KEY_LABEL: &[u8] = b"pg_secrets binding key, version 1";
 const MESSAGE_LABEL: &[u8] = b"pg_secrets row, version 1";
+const REQUEST_LABEL: &[u8] = b"pg_secrets request, version 1";
 
 /// The place of a message: the row that it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +94,15 @@ impl BindingKey {
         mac.update(place.id.as_bytes());
         mac.update(value);
         mac
+    }
+
+    /// A hash of a request that nobody can check guesses against who has not the secret key.
+    pub(crate) fn of_request(&self, request: &[u8]) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_slice())
+            .expect("HMAC takes a key of any length");
+        mac.update(REQUEST_LABEL);
+        mac.update(request);
+        mac.finalize().into_bytes().into()
     }
 
     /// The file name for `value` in `place`: id, a dot, the MAC in hex. 101 bytes of ASCII, so

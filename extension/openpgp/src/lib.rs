@@ -14,6 +14,7 @@ mod keyring;
 mod material;
 mod open;
 mod packets;
+mod requests;
 mod seal;
 mod session_keys;
 mod signed_text;

@@ -6,6 +6,7 @@ pub(crate) mod grants;
 pub(crate) mod identity;
 pub(crate) mod names;
 pub(crate) mod rejected_tokens;
+pub(crate) mod requests;
 pub(crate) mod rights;
 pub(crate) mod strong_locks;
 pub(crate) mod token_uses;

@@ -22,13 +22,33 @@ pub(crate) fn record(
     read_now: &[(&Version, ReadingService)],
     administrator: bool,
 ) -> Result<()> {
+    write(caller, "secret.accessed", read_now, administrator)
+}
+
+/// Records that somebody who has the value of a version was told that it still is what he would read. For
+/// what follows from it, it is a read.
+pub(crate) fn record_check(
+    caller: &Caller,
+    checked: &(&Version, ReadingService),
+    administrator: bool,
+) -> Result<()> {
+    let checked = std::slice::from_ref(checked);
+    write(caller, "secret.checked", checked, administrator)
+}
+
+fn write(
+    caller: &Caller,
+    action: &'static str,
+    read_now: &[(&Version, ReadingService)],
+    administrator: bool,
+) -> Result<()> {
     durable::refuse_on_standby()?;
     let encoder = Encoder::new(caller);
     let mut records = Vec::with_capacity(read_now.len());
     // By it the records of a read of many are known from those of others at the same time.
     let read = (read_now.len() > 1).then(id::new).transpose()?;
     for (version, service) in read_now {
-        let mut accessed = Record::new("secret.accessed");
+        let mut accessed = Record::new(action);
         accessed.project_id = Some(version.project_id.clone());
         accessed.secret_id = Some(version.id);
         accessed.name = Some(version.name.clone());

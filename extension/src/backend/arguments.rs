@@ -144,6 +144,18 @@ impl<'c> Arguments<'c> {
         texts.map(Some).ok_or_else(|| Error::null(name))
     }
 
+    /// A uuid[] argument without NULL elements.
+    pub(crate) fn uuids(&self, position: usize, name: &str) -> Result<Option<Vec<Uuid>>> {
+        self.at_most(position, LONGEST_DOCUMENT)?;
+        let Some(elements) = self.get::<Vec<Option<pgrx::Uuid>>>(position) else {
+            return Ok(None);
+        };
+        let uuids = elements.into_iter();
+        let uuids = uuids.map(|uuid| uuid.map(|uuid| Uuid::from_bytes(*uuid.as_bytes())));
+        let uuids: Option<Vec<Uuid>> = uuids.collect();
+        uuids.map(Some).ok_or_else(|| Error::null(name))
+    }
+
     /// A timestamptz argument, in microseconds since 2000.
     pub(crate) fn timestamp(&self, position: usize) -> Option<i64> {
         self.get(position)

@@ -1,6 +1,7 @@
 //! The life of a secret: made, read, rotated, rolled back, destroyed, deleted, restored, purged.
 
 pub(crate) mod blast_radius;
+pub(crate) mod check;
 pub(crate) mod consumers;
 pub(crate) mod create;
 pub(crate) mod delete;
@@ -12,6 +13,7 @@ pub(crate) mod generator;
 pub(crate) mod grace;
 pub(crate) mod hold;
 pub(crate) mod list;
+pub(crate) mod page;
 pub(crate) mod policy;
 pub(crate) mod purge;
 pub(crate) mod read;

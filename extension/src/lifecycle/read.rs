@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::keys::keyring;
 use crate::lifecycle::version::{self, State, VALUE_ENCRYPTED, Version};
 use pg_secrets_openpgp::Place;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// get_secret: exactly the version with this id.
@@ -29,8 +30,8 @@ pub(crate) fn get_secret<'s>(
     };
     reads::or_refused(session, caller, attempt, || {
         keyring::require()?;
-        let permitted = version::permitted(session, caller, id, Permission::Read)?;
-        Reader::new(caller, &permitted.rights, service)?.read(session, Some(permitted.row))
+        let (reader, row) = Reader::by_id(session, caller, id, None, service)?;
+        reader.read(session, row)
     })
 }
 
@@ -53,13 +54,7 @@ pub(crate) fn get_secret_by_name<'s>(
     };
     reads::or_refused(session, caller, attempt, || {
         keyring::require()?;
-        let rights = Rights::on(session, caller, &project, &name)?;
-        rights.require_on_secret(Permission::Read)?;
-        let reader = Reader::new(caller, &rights, service)?;
-        let row = match number {
-            Some(number) => version::by_number(session, &project, &name, number)?,
-            None => version::current(session, &project, &name)?,
-        };
+        let (reader, row) = Reader::by_name(session, caller, &project, &name, number, service)?;
         reader.read(session, row)
     })
 }
@@ -81,14 +76,8 @@ pub(crate) fn get_secret_version<'s>(
     };
     reads::or_refused(session, caller, attempt, || {
         keyring::require()?;
-        let permitted = version::permitted(session, caller, id, Permission::Read)?;
-        let named = permitted.version;
-        let reader = Reader::new(caller, &permitted.rights, service)?;
-        let row = version::by_number(session, &named.project_id, &named.name, number)?;
-        // The same name may have been another secret once.
-        let same_chain =
-            |row: &Row<'_>| Version::read(row).is_ok_and(|v| v.chain_id == named.chain_id);
-        reader.read(session, row.filter(same_chain))
+        let (reader, row) = Reader::by_id(session, caller, id, Some(number), service)?;
+        reader.read(session, row)
     })
 }
 
@@ -178,7 +167,7 @@ fn too_large_together() -> Error {
 }
 
 /// A caller who may read, under the name of a service.
-struct Reader<'c> {
+pub(super) struct Reader<'c> {
     caller: &'c Caller,
     service: ReadingService,
     administrator: bool,
@@ -193,18 +182,56 @@ impl<'c> Reader<'c> {
         })
     }
 
+    /// A reader of the version with this id, or of the one with this number of the same secret, and the row
+    /// of control_plane.versions, if there is one.
+    pub(super) fn by_id<'s>(
+        session: &'s Session,
+        caller: &'c Caller,
+        id: Uuid,
+        number: Option<i32>,
+        service: Option<String>,
+    ) -> Result<(Self, Option<Row<'s>>)> {
+        let permitted = version::permitted(session, caller, id, Permission::Read)?;
+        let reader = Self::new(caller, &permitted.rights, service)?;
+        let Some(number) = number else {
+            return Ok((reader, Some(permitted.row)));
+        };
+        let named = permitted.version;
+        let row = version::by_number(session, &named.project_id, &named.name, number)?;
+        // The same name may have been another secret once.
+        let same_chain =
+            |row: &Row<'_>| Version::read(row).is_ok_and(|v| v.chain_id == named.chain_id);
+        Ok((reader, row.filter(same_chain)))
+    }
+
+    /// The same for the current version of a name, or the one with this number.
+    pub(super) fn by_name<'s>(
+        session: &'s Session,
+        caller: &'c Caller,
+        project: &str,
+        name: &str,
+        number: Option<i32>,
+        service: Option<String>,
+    ) -> Result<(Self, Option<Row<'s>>)> {
+        let rights = Rights::on(session, caller, project, name)?;
+        rights.require_on_secret(Permission::Read)?;
+        let reader = Self::new(caller, &rights, service)?;
+        let row = match number {
+            Some(number) => version::by_number(session, project, name, number)?,
+            None => version::current(session, project, name)?,
+        };
+        Ok((reader, row))
+    }
+
+    /// Records that the reader was told that it has the value of `version` already.
+    pub(super) fn record_check(&self, version: &Version) -> Result<()> {
+        let checked = (version, self.service.clone());
+        reads::record_check(self.caller, &checked, self.administrator)
+    }
+
     /// Gives the value of the row of control_plane.versions that was found, if it may be read.
     fn read<'s>(&self, session: &'s Session, row: Option<Row<'s>>) -> Result<Answer<'s>> {
-        let row = row.ok_or_else(Error::no_such_secret)?;
-        let version = Version::read(&row)?;
-        if version.deleted {
-            return Err(Error::no_such_secret());
-        }
-        if version.state == State::Destroyed {
-            let current = version::current(session, &version.project_id, &version.name)?;
-            let current = current.as_ref().map(Version::read).transpose()?;
-            return Err(Error::destroyed(current.map(|current| current.id)));
-        }
+        let (row, version) = readable(session, row)?;
         let value = open(&row, &version)?;
         refuse_spill(value.len())?;
         let read = [(&version, self.service.clone())];
@@ -214,6 +241,24 @@ impl<'c> Reader<'c> {
             secret: Some(value),
         }))
     }
+}
+
+/// The row that was found, where its value may be read now.
+pub(super) fn readable<'s>(
+    session: &'s Session,
+    row: Option<Row<'s>>,
+) -> Result<(Row<'s>, Version)> {
+    let row = row.ok_or_else(Error::no_such_secret)?;
+    let version = Version::read(&row)?;
+    if version.deleted {
+        return Err(Error::no_such_secret());
+    }
+    if version.state == State::Destroyed {
+        let current = version::current(session, &version.project_id, &version.name)?;
+        let current = current.as_ref().map(Version::read).transpose()?;
+        return Err(Error::destroyed(current.map(|current| current.id)));
+    }
+    Ok((row, version))
 }
 
 /// Opens the message of a row of control_plane.versions that may be read.
@@ -231,7 +276,11 @@ pub(super) fn open(row: &Row<'_>, version: &Version) -> Result<Zeroizing<Vec<u8>
     )
 }
 
-fn service_argument(arguments: &Arguments<'_>, position: usize) -> Result<Option<String>> {
+/// The service that a reader names itself by.
+pub(super) fn service_argument(
+    arguments: &Arguments<'_>,
+    position: usize,
+) -> Result<Option<String>> {
     let service = arguments.text(position)?;
     if let Some(service) = &service {
         check_service(service)?;

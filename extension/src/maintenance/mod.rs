@@ -3,6 +3,7 @@
 //! unreadable: that is the clock (sql/20_types.sql).
 
 mod due;
+pub(crate) mod figures;
 pub(crate) mod installation;
 pub(crate) mod run;
 mod sweep;

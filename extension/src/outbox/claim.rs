@@ -34,7 +34,7 @@ const ROUNDS: usize = 8;
 /// A delivery is the relay's to handle: a trusted login's that acts for itself, or an
 /// administrator's. A trusted login that has authenticated a subject, or has set another role as
 /// PostgREST does, acts for somebody else, who must not take webhooks away.
-pub(super) fn require_relay(session: &Session, caller: &Caller) -> Result<()> {
+pub(crate) fn require_relay(session: &Session, caller: &Caller) -> Result<()> {
     if caller.trusted && caller.rights_of == RightsOf::Nobody && caller.role.is_none() {
         return Ok(());
     }

@@ -7,6 +7,7 @@ pub(crate) mod event;
 pub(crate) mod finish;
 mod health;
 pub(crate) mod redeliver;
+pub(crate) mod release;
 pub(crate) mod retention;
 pub(crate) mod settings;
 mod turns;
