@@ -1,6 +1,6 @@
 //! The way to the database: one pool, and statements that are prepared once per connection.
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Credential};
 use crate::database_url::DatabaseTarget;
 use crate::error::{Error, Fault, spoils_connection};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
@@ -15,6 +15,12 @@ const WAIT: Duration = Duration::from_secs(5);
 /// How long a statement may take. The database's own limits are shorter; this one is for a server
 /// that has vanished.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a statement authenticates the caller by a token that the database verifies.
+pub(crate) const BY_TOKEN: &str = "control_plane.authenticate($1, $2)";
+
+/// How it does by a subject that this program has verified.
+const BY_SUBJECT: &str = "control_plane.authenticate_subject($1, $2)";
 
 /// A statement's parameter.
 pub(crate) type Parameter<'a> = &'a (dyn ToSql + Sync);
@@ -47,8 +53,9 @@ impl Database {
         Ok(Self { pool })
     }
 
-    /// Authenticates `caller` and runs `statement`, which must take the token as `$1` and the
-    /// request as `$2`, in one round trip; `parameters` are `$3` and what follows.
+    /// Authenticates `caller` and runs `statement`, which must call [`BY_TOKEN`], in one round trip;
+    /// `parameters` are `$3` and what follows. For a subject that was verified already the same
+    /// statement calls [`BY_SUBJECT`].
     ///
     /// # Errors
     /// What the database says, or that it cannot be used.
@@ -59,9 +66,18 @@ impl Database {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Error> {
         let request = Json(&caller.request);
-        let mut all: Vec<Parameter<'_>> = vec![&caller.token, &request];
-        all.extend_from_slice(parameters);
-        self.run(statement, &all).await
+        let all = |credential| {
+            let mut all: Vec<Parameter<'_>> = vec![credential, &request];
+            all.extend_from_slice(parameters);
+            all
+        };
+        match &caller.credential {
+            Credential::Token(token) => self.send(statement, &all(token)).await,
+            Credential::Subject(subject) => {
+                let statement = statement.replacen(BY_TOKEN, BY_SUBJECT, 1);
+                self.send(&statement, &all(subject)).await
+            }
+        }
     }
 
     /// Like [`Database::call`], for a statement that answers with exactly one row.
@@ -92,6 +108,10 @@ impl Database {
         statement: &'static str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Error> {
+        self.send(statement, parameters).await
+    }
+
+    async fn send(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
         let connection = self.pool.get().await?;
         let outcome = timeout(STATEMENT_LIMIT, async {
             let prepared = connection.prepare_cached(statement).await?;

@@ -29,6 +29,7 @@ mod error;
 mod extract;
 mod grace;
 mod grant;
+mod jwt;
 mod key_file;
 mod policy;
 mod private_file;

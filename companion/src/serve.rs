@@ -2,6 +2,7 @@
 
 use crate::config::{Config, ServeArguments};
 use crate::db::Database;
+use crate::jwt::Verifier;
 use crate::router::router;
 use crate::routes::health::Checks;
 use crate::state::AppState;
@@ -46,6 +47,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let state = AppState {
         database: Database::new(&config.database, config.pool_size)?,
+        jwt: config.jwt.map(Verifier::start).transpose()?.map(Arc::new),
     };
     let listener = TcpListener::bind(config.listen)
         .await
