@@ -149,6 +149,21 @@ impl Api {
         self.call(Method::DELETE, path, None, &[]).await
     }
 
+    /// A request by any method, in lower case or upper, with a body or without.
+    ///
+    /// # Errors
+    /// As `get`, and where the method is none.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Answer> {
+        let method = method.to_uppercase().parse()?;
+        self.call(method, path, body.map(|body| body.to_string()), &[])
+            .await
+    }
+
     /// POST of a body that need not be JSON.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ pub struct Companion {
     poll_interval: &'static str,
     name: String,
     log_filter: Option<&'static str>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Companion {
@@ -67,6 +68,35 @@ impl Companion {
         name: &str,
         log_filter: Option<&'static str>,
     ) -> Self {
+        Self::start_in(cluster, poll_interval, database_url, name, log_filter, &[])
+    }
+
+    /// Starts another one with further variables in its environment, which hardly ever polls.
+    #[must_use]
+    pub fn start_with(
+        cluster: &Cluster,
+        name: &str,
+        environment: &[(&'static str, String)],
+    ) -> Self {
+        let name = format!("{PROCESS}-{name}");
+        Self::start_in(
+            cluster,
+            "1h",
+            database_url(cluster),
+            &name,
+            None,
+            environment,
+        )
+    }
+
+    fn start_in(
+        cluster: &Cluster,
+        poll_interval: &'static str,
+        database_url: String,
+        name: &str,
+        log_filter: Option<&'static str>,
+        environment: &[(&'static str, String)],
+    ) -> Self {
         let mut companion = Self {
             process: None,
             port: free_port(),
@@ -76,6 +106,7 @@ impl Companion {
             poll_interval,
             name: name.to_owned(),
             log_filter,
+            environment: environment.to_vec(),
         };
         companion.resume(cluster.home());
         companion
@@ -106,6 +137,7 @@ impl Companion {
             .env_remove("NO_PROXY")
             .env_remove("RUST_LOG")
             .env_remove("PGPASSWORD")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);

@@ -1,0 +1,270 @@
+//! Every function, table and view, for everybody: exactly what is allowed succeeds. What there is comes from
+//! the catalogue, so that nothing is added without its rule.
+
+use crate::access::login;
+use crate::calls::{CALLS, Call};
+use crate::matrix_rules::{Holder, PREFIX, Scope};
+use pg_secrets_tests::{COMPANION_LOGIN, Proof, Session, TestApp, project};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// The one function that answers everybody: whether he may.
+const ASKED_BY_ROW_SECURITY: &str = "may_list";
+
+/// What a grant lets a role select of, in columns without values and rows that it may list.
+const SELECTABLE: [(&str, &str); 2] = [("secrets", "id"), ("secret_consumers", "secret_id")];
+
+/// What nobody but the owner may touch.
+const CLOSED: [&str; 23] = [
+    "active_installations",
+    "audit_chain",
+    "audit_digests",
+    "audit_heads",
+    "audit_logs",
+    "audit_progress",
+    "audit_unchained",
+    "consumers",
+    "current_reads",
+    "deliveries",
+    "delivery_attempts",
+    "endpoint_rows",
+    "endpoints",
+    "grants",
+    "key_usage",
+    "outbox",
+    "policies",
+    "rotations",
+    "secret_names",
+    "summaries",
+    "tokens",
+    "usage_deferred",
+    "versions",
+];
+
+/// What the calls are about.
+struct Scene {
+    project: String,
+    ids: [(&'static str, Uuid); 5],
+}
+
+impl Scene {
+    async fn new(sql: &Session) -> Proof<Self> {
+        let project = project("matrix");
+        let first: Uuid = sql
+            .one(
+                "SELECT id FROM control_plane.create_secret($1, $2, 'a value')",
+                &[&project, &PREFIX],
+            )
+            .await?;
+        sql.rows(
+            "SELECT control_plane.register_consumer($1, 'service')",
+            &[&first],
+        )
+        .await?;
+        let current = sql
+            .one(
+                "SELECT id FROM control_plane.rotate_secret($1, 'a new value')",
+                &[&first],
+            )
+            .await?;
+        let deleted = sql
+            .one(
+                "SELECT (control_plane.delete_secret(v.id)).id
+                 FROM control_plane.create_secret($1, 'name that is deleted', 'a value') AS v",
+                &[&project],
+            )
+            .await?;
+        let endpoint = sql
+            .one(
+                "SELECT id FROM control_plane.create_endpoint($1, 'http://192.0.2.1/', event_types => '{secret.expiring}')",
+                &[&project],
+            )
+            .await?;
+        let token = sql
+            .one(
+                "SELECT control_plane.token_id(control_plane.create_token('somebody'))",
+                &[],
+            )
+            .await?;
+        sql.rows(
+            "SELECT control_plane.grant_project('somebody', 'read', $1)",
+            &[&project],
+        )
+        .await?;
+        let ids = [
+            ("{id}", current),
+            ("{g}", first),
+            ("{d}", deleted),
+            ("{e}", endpoint),
+            ("{t}", token),
+        ];
+        Ok(Self { project, ids })
+    }
+
+    fn filled(&self, text: &str) -> String {
+        let named = text.replace("{p}", &self.project);
+        self.ids.iter().fold(named, |text, (name, id)| {
+            text.replace(name, &id.to_string())
+        })
+    }
+
+    /// What the call answers as text, or its SQLSTATE; nothing that it does stays.
+    async fn outcome(&self, session: &Session, begin: &str, call: &Call) -> Result<String, String> {
+        session.run(begin).await.expect("a transaction begins");
+        let statement = format!(
+            "SELECT coalesce(string_agg(v::text, ' '), '') FROM control_plane.{} AS v",
+            self.filled(call.text)
+        );
+        let outcome = session.one::<String>(&statement, &[]).await;
+        session.run("ROLLBACK").await.expect("it ends");
+        outcome.map_err(|error| error.state)
+    }
+
+    fn check(&self, call: &Call, holder: Holder, outcome: &Result<String, String>) {
+        let cell = format!("{holder:?}: {}: {outcome:?}", call.text);
+        if !holder.may(call.permission, call.scope) {
+            let expected = Err(call.refusal(holder).to_owned());
+            return assert_eq!(outcome, &expected, "not refused as it should be: {cell}");
+        }
+        match (outcome, call.answer) {
+            (Ok(text), "") if !call.shows.is_empty() => {
+                let shown = text.contains(&self.filled(call.shows));
+                assert_eq!(shown, holder.reaches_names(), "shown or not: {cell}");
+            }
+            (Ok(_), "") => {}
+            (Err(state), expected) if state == expected => {}
+            _ => panic!("not answered as it should be: {cell}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_function_is_for_exactly_those_who_may() -> Proof {
+    // Its own: what an administrator may do here is about the whole database.
+    let app = TestApp::start("fsync = off").await;
+    let admin = app.sql().await?;
+    let functions: BTreeSet<String> = admin
+        .all(
+            "SELECT proname::text FROM pg_proc WHERE pronamespace = 'control_plane'::regnamespace",
+            &[],
+        )
+        .await?
+        .into_iter()
+        .collect();
+    let mut known: BTreeSet<String> = CALLS.iter().map(|c| c.function().to_owned()).collect();
+    known.insert(ASKED_BY_ROW_SECURITY.to_owned());
+    assert_eq!(functions, known, "the functions, and those with a rule");
+
+    let scene = Scene::new(&admin).await?;
+    let trusted = app.cluster.connect(COMPANION_LOGIN, "postgres").await?;
+    for holder in Holder::all() {
+        let role = login(&admin).await?;
+        // Without a grant of ours the role has what Postgres itself asks for, and no more.
+        admin
+            .run(&format!(
+                "GRANT USAGE ON SCHEMA control_plane TO {role};
+                 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA control_plane TO {role};
+                 REVOKE EXECUTE ON FUNCTION control_plane.set_execute(text, text),
+                     control_plane.store_usage(bigint, bigint) FROM {role}"
+            ))
+            .await?;
+        holder.grant(&admin, &role, "role", &scene.project).await?;
+        let session = app.cluster.connect(&role, "postgres").await?;
+        let subject = format!("subject {role}");
+        holder
+            .grant(&admin, &subject, "subject", &scene.project)
+            .await?;
+        let token: String = admin
+            .one("SELECT control_plane.create_token($1)", &[&subject])
+            .await?;
+        let begin = format!("BEGIN; SELECT control_plane.authenticate('{token}')");
+        for call in CALLS {
+            if call.scope == Scope::Trigger {
+                continue;
+            }
+            let outcome = scene.outcome(&session, "BEGIN", call).await;
+            scene.check(call, holder, &outcome);
+            let outcome = scene.outcome(&trusted, &begin, call).await;
+            match call.function() {
+                // What the trusted login does for itself, whoever it has authenticated.
+                "pre_request" | "claim_deliveries" | "finish_delivery" => {
+                    assert!(outcome.is_ok(), "{holder:?}: {}: {outcome:?}", call.text);
+                }
+                "authenticate_subject" => assert_eq!(outcome, Err("PT403".to_owned())),
+                "authenticate" => assert_eq!(outcome, Err("PT401".to_owned())),
+                _ => scene.check(call, holder, &outcome),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_table_and_view_shows_exactly_what_may_be_listed() -> Proof {
+    let app = TestApp::start("fsync = off").await;
+    let admin = app.sql().await?;
+    let relations: BTreeSet<String> = admin
+        .all(
+            "SELECT relname::text FROM pg_class
+             WHERE relnamespace = 'control_plane'::regnamespace AND relkind NOT IN ('i', 'I', 't', 'c')",
+            &[],
+        )
+        .await?
+        .into_iter()
+        .collect();
+    let selectable = SELECTABLE.map(|(name, _)| name);
+    let known = CLOSED.iter().chain(&selectable).map(|n| (*n).to_owned());
+    assert_eq!(relations, known.collect(), "the relations, and the known");
+
+    let scene = Scene::new(&admin).await?;
+    let trusted = app.cluster.connect(COMPANION_LOGIN, "postgres").await?;
+    for holder in Holder::all() {
+        let role = login(&admin).await?;
+        holder.grant(&admin, &role, "role", &scene.project).await?;
+        let session = app.cluster.connect(&role, "postgres").await?;
+        for relation in &relations {
+            let table = format!("control_plane.{relation}");
+            let column: String = admin
+                .one(
+                    "SELECT quote_ident(attname) FROM pg_attribute
+                     WHERE attrelid = $1::text::regclass AND attnum = 1",
+                    &[&table],
+                )
+                .await?;
+            for statement in [
+                format!("SELECT * FROM {table}"),
+                format!("SELECT FROM {table} FOR UPDATE"),
+                format!("INSERT INTO {table} DEFAULT VALUES"),
+                format!("UPDATE {table} SET {column} = {column}"),
+                format!("DELETE FROM {table}"),
+                format!("TRUNCATE {table}"),
+                format!("COPY {table} TO STDOUT"),
+            ] {
+                for who in [&session, &trusted] {
+                    let refused = who.refused_text(&statement).await;
+                    assert_eq!(refused.state, "42501", "{holder:?}: {statement}");
+                }
+            }
+            let count = format!("SELECT count(*) FROM {table}");
+            let refused = trusted.refused_text(&count).await;
+            assert_eq!(refused.state, "42501", "{count}");
+            let of_secrets = SELECTABLE.iter().find(|(name, _)| name == relation);
+            let Some((_, id)) = of_secrets.filter(|_| holder != Holder::Nothing) else {
+                let refused = session.refused_text(&count).await;
+                assert_eq!(refused.state, "42501", "{holder:?}: {count}");
+                continue;
+            };
+            let count = format!("{count} WHERE {id} = '{}'", scene.filled("{g}"));
+            let rows: i64 = session.one(&count, &[]).await?;
+            let listed = holder.may("list", Scope::Secret);
+            assert_eq!(rows == 1, listed, "{holder:?}: {count}: {rows}");
+        }
+        if holder != Holder::Nothing {
+            let refused = session
+                .refused_text("SELECT value_encrypted FROM control_plane.secrets")
+                .await;
+            assert_eq!(refused.state, "42501", "{holder:?}");
+        }
+    }
+    Ok(())
+}
