@@ -1,5 +1,8 @@
 //! A call of every function, what it needs, and how those are refused who have not got it.
 
+use crate::matrix_rules::Scope::{
+    Anyone, Endpoint, Everything, Listing, Login, Name, Owner, Secret, Token, Trigger, Whole,
+};
 use crate::matrix_rules::{Holder, Scope};
 
 /// A call of a function, for a scene: `{p}` is a project, `{id}` its secret's current version, `{g}` the
@@ -51,10 +54,6 @@ const fn answers(call: Call, answer: &'static str) -> Call {
 const fn shows(call: Call, shows: &'static str) -> Call {
     Call { shows, ..call }
 }
-
-use Scope::{
-    Anyone, Endpoint, Everything, Listing, Login, Name, Owner, Secret, Token, Trigger, Whole,
-};
 
 /// At least one call of every function.
 pub(crate) const CALLS: &[Call] = &[

@@ -116,6 +116,18 @@ async fn a_shared_secret_and_published_keys_are_never_taken_for_each_other() -> 
         let api = Api::new(&companion.url(), Some(&token));
         api.get(&path).await?.expect(200)?;
     }
+    // The same where a token without a name could mean the one published key.
+    let only = json!({"keys": [issuer.key_set()["keys"][1]]});
+    let only = file_of(&only)?;
+    let secret = ("PG_SECRETS_JWT_SECRET", issuer.secret.clone());
+    let with_one = accepting(app, "jwks-one", &[path_of(&only), secret]);
+    for token in [
+        issuer.hs256(&claims),
+        issuer.es256(&json!({"alg": "ES256"}), &claims),
+    ] {
+        let api = Api::new(&with_one.url(), Some(&token));
+        api.get(&path).await?.expect(200)?;
+    }
     let mut refused = Vec::new();
     for header in [
         json!({"alg": "HS256", "kid": "rsa"}),

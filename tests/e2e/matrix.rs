@@ -212,6 +212,13 @@ async fn every_table_and_view_shows_exactly_what_may_be_listed() -> Proof {
         .await?
         .into_iter()
         .collect();
+    let views: Vec<String> = admin
+        .all(
+            "SELECT relname::text FROM pg_class
+             WHERE relnamespace = 'control_plane'::regnamespace AND relkind = 'v'",
+            &[],
+        )
+        .await?;
     let selectable = SELECTABLE.map(|(name, _)| name);
     let known = CLOSED.iter().chain(&selectable).map(|n| (*n).to_owned());
     assert_eq!(relations, known.collect(), "the relations, and the known");
@@ -242,7 +249,13 @@ async fn every_table_and_view_shows_exactly_what_may_be_listed() -> Proof {
             ] {
                 for who in [&session, &trusted] {
                     let refused = who.refused_text(&statement).await;
-                    assert_eq!(refused.state, "42501", "{holder:?}: {statement}");
+                    // Some statements fail on every view, whoever sends them.
+                    let states = ["42501", "55000", "42809", "0A000"];
+                    let states = &states[..if views.contains(relation) { 4 } else { 1 }];
+                    assert!(
+                        states.contains(&refused.state.as_str()),
+                        "{holder:?}: {statement}: {refused:?}"
+                    );
                 }
             }
             let count = format!("SELECT count(*) FROM {table}");

@@ -17,7 +17,7 @@ use url::{Host, Url};
 const INTERVAL: Duration = Duration::from_secs(300);
 
 /// How soon again at the earliest, whatever tokens name.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(10);
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a server may take for its answer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -32,8 +32,8 @@ const LONGEST_SECRET: usize = 4096;
 #[derive(Debug, Args)]
 pub(crate) struct JwtArguments {
     /// Accept JWTs too that are signed by one of these keys with RS256 or ES256: a file of public keys
-    /// (JWKS), or its https URL. A secret for HS256 goes into the environment [env:
-    /// PG_SECRETS_JWT_SECRET or PG_SECRETS_JWT_SECRET_FILE]
+    /// (JWKS), or its https URL. A secret for HS256 goes into the variable PG_SECRETS_JWT_SECRET, or into
+    /// the file that PG_SECRETS_JWT_SECRET_FILE names
     #[arg(long, env = "PG_SECRETS_JWKS", value_name = "FILE OR URL")]
     jwks: Option<String>,
     /// What the aud of a JWT must be or contain; required where JWTs are accepted

@@ -69,13 +69,16 @@ impl Verifier {
         let name = header.kid.as_deref();
         if let Some(published) = &self.published {
             let keys = published.keys();
+            // Each key is for its own algorithm, so what the header says of that can choose among them,
+            // and change nothing else.
+            let may_be_shared = self.shared.is_some() && header.alg == Algorithm::HS256;
             match keys.find(name) {
-                Some(key) => return self.verified(token, key),
-                None if self.shared.is_none() || header.alg != Algorithm::HS256 => {
+                Some(key) if name.is_some() || !may_be_shared => return self.verified(token, key),
+                _ if may_be_shared => {}
+                _ => {
                     published.look_again();
                     return None;
                 }
-                None => {}
             }
         }
         self.verified(token, self.shared.as_ref()?)
