@@ -31,7 +31,7 @@ impl Call {
             Scope::Trigger => "0A000",
             // It knows no secret and asks for no grant: its input is refused.
             Scope::Anyone => "PT400",
-            _ if holder.refusal(self.scope) == "404" => "PT404",
+            _ if holder.refusal(self.scope) == 404 => "PT404",
             _ => "PT403",
         }
     }

@@ -218,7 +218,7 @@ async fn every_route_is_for_exactly_those_who_may() -> Proof {
             let answer = api.send(method, &at, json).await?;
             let expected = match holder.may(request.permission, scope) {
                 true => request.status,
-                false => holder.refusal(scope).parse()?,
+                false => holder.refusal(scope),
             };
             let cell = format!("{holder:?}: {method} {path}{query}");
             assert_eq!(answer.status, expected, "{cell}: {}", answer.body);

@@ -125,14 +125,14 @@ impl Holder {
     }
 
     /// The HTTP status by which he is refused: 404 where he may not know that there is something.
-    pub(crate) fn refusal(self, scope: Scope) -> &'static str {
+    pub(crate) fn refusal(self, scope: Scope) -> u16 {
         use Place::{Everywhere, Fitting, Project};
         let sees = |places: &[Place]| self.has("any") && self.is_for(places);
         match scope {
-            Scope::Secret if !sees(&[Everywhere, Project, Fitting]) => "404",
-            Scope::Endpoint if !sees(&[Everywhere, Project]) => "404",
-            Scope::Token => "404",
-            _ => "403",
+            Scope::Secret if !sees(&[Everywhere, Project, Fitting]) => 404,
+            Scope::Endpoint if !sees(&[Everywhere, Project]) => 404,
+            Scope::Token => 404,
+            _ => 403,
         }
     }
 }
