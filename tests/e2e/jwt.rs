@@ -42,11 +42,12 @@ pub(crate) fn seen(answer: Answer) -> (u16, Value) {
 /// Asks with each of the tokens, and holds the answers against that to a wrong token of the database's.
 pub(crate) async fn assert_refused(url: &str, project: &str, tokens: &[(String, String)]) -> Proof {
     let path = format!("/api/secrets?project_id={project}");
-    let wrong = seen(Api::new(url, Some("pgs_wrong")).get(&path).await?);
+    let api = Api::new(url, Some("pgs_wrong"));
+    let wrong = seen(api.get(&path).await?);
     assert_eq!(wrong.0, 401);
     let mut others = Vec::new();
     for (what, token) in tokens {
-        let answer = seen(Api::new(url, Some(token)).get(&path).await?);
+        let answer = seen(api.with_token(token).get(&path).await?);
         if answer != wrong {
             others.push((what, answer));
         }
@@ -112,7 +113,7 @@ async fn a_valid_token_acts_for_its_sub_byte_for_byte() -> Proof {
         ] {
             if &other != subject {
                 let token = issuer.hs256(&Issuer::claims(&other));
-                let other = Api::new(&companion.url(), Some(&token));
+                let other = api.with_token(&token);
                 let path = format!("/api/secrets?project_id={project}");
                 other.get(&path).await?.expect(403)?;
             }
@@ -138,6 +139,7 @@ async fn claims_that_are_not_for_us_and_for_now_are_refused() -> Proof {
     let subject = &project("claims");
     let (project, _) = granted(app, subject).await?;
     let path = format!("/api/secrets?project_id={project}");
+    let api = Api::new(&companion.url(), None);
     for changes in [
         json!({}),
         json!({"aud": ["secrets"]}),
@@ -149,7 +151,7 @@ async fn claims_that_are_not_for_us_and_for_now_are_refused() -> Proof {
         json!({"role": "anon", "email": "a@b"}),
     ] {
         let token = issuer.hs256(&with(subject, changes.clone()));
-        let answer = Api::new(&companion.url(), Some(&token)).get(&path).await?;
+        let answer = api.with_token(&token).get(&path).await?;
         assert_eq!(answer.status, 200, "{changes}: {}", answer.body);
     }
     let mut refused = Vec::new();
@@ -319,8 +321,8 @@ async fn tokens_of_the_database_work_beside_and_wrong_jwts_are_counted_with_wron
         .await?
         .expect(200)?;
     let expired = issuer.hs256(&with("x", json!({"exp": 1})));
+    let wrong = Api::new(&companion.url(), Some(&expired));
     for _ in 0..7 {
-        let wrong = Api::new(&companion.url(), Some(&expired));
         wrong.get(&path).await?.expect(401)?;
     }
     let sql = app.sql().await?;

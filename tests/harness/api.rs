@@ -81,6 +81,15 @@ impl Api {
         }
     }
 
+    /// The same client with another token: to make one of its own takes long.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
+    }
+
     /// GET.
     ///
     /// # Errors
