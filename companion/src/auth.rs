@@ -1,9 +1,11 @@
-//! Who is calling. The bearer token (RFC 6750) is only taken out of the request here; the database
-//! verifies it, in the same statement that does the work.
+//! Who is calling. The bearer token (RFC 6750) is taken out of the request here. Tokens that the database
+//! made are verified by it, in the same statement that does the work; a JWT is verified here, where the
+//! service accepts any.
 
 use crate::envelope::RequestId;
 use crate::error::{Error, Fault};
 use crate::secret_text::SecretText;
+use crate::state::AppState;
 use crate::transaction::Transaction;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::HeaderMap;
@@ -13,19 +15,55 @@ use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// Longer credentials are not worth asking the database about.
-const LONGEST_TOKEN: usize = 4096;
+/// Longer credentials are not worth looking at.
+const LONGEST_TOKEN: usize = 16 << 10;
 
-/// A request's token and circumstances, neither of them believed yet. No statement for a route of
-/// `/api` can be sent without it.
+/// Longer ones are not worth asking the database about.
+const LONGEST_FOR_DATABASE: usize = 4096;
+
+/// What the tokens begin with that the database makes.
+const OF_THE_DATABASE: &str = "pgs_";
+
+/// What the database is handed in place of a JWT that is not valid: no token of its own, so it refuses,
+/// in the words and in the time in which it refuses any, and counts it with the others. The JWT itself
+/// stays here: it may be valid elsewhere.
+const NOT_VALID: &str = "a JWT that is not valid";
+
+/// A request's credential and circumstances. No statement for a route of `/api` can be sent without it.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    /// The bearer token.
-    pub(crate) token: SecretText,
+    /// What the caller brought.
+    pub(crate) credential: Credential,
     /// What the audit record says about the request.
     pub(crate) request: RequestContext,
     /// The transaction that its statements belong to, where they are not one each.
     pub(crate) transaction: Option<Arc<Transaction>>,
+}
+
+/// What says who calls.
+#[derive(Debug)]
+pub(crate) enum Credential {
+    /// A token that nobody has believed yet: the database verifies it.
+    Token(SecretText),
+    /// The subject of a JWT that was verified.
+    Subject(String),
+}
+
+impl Credential {
+    /// # Errors
+    /// Where it is too long to be a credential.
+    fn of(token: SecretText, state: &AppState) -> Result<Self, Error> {
+        match &state.jwt {
+            Some(verifier) if !token.expose().starts_with(OF_THE_DATABASE) => {
+                Ok(match verifier.subject(token.expose()) {
+                    Some(subject) => Self::Subject(subject),
+                    None => Self::Token(SecretText::new(NOT_VALID.to_owned())),
+                })
+            }
+            _ if token.expose().len() > LONGEST_FOR_DATABASE => Err(Error::unauthenticated()),
+            _ => Ok(Self::Token(token)),
+        }
+    }
 }
 
 /// The second argument of `control_plane.authenticate`.
@@ -36,10 +74,10 @@ pub(crate) struct RequestContext {
     application_name: &'static str,
 }
 
-impl<S: Sync> FromRequestParts<S> for Caller {
+impl FromRequestParts<AppState> for Caller {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Error> {
         let token = bearer_token(&parts.headers).ok_or_else(Error::unauthenticated)?;
         let request_id = parts.extensions.get::<RequestId>();
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
@@ -49,7 +87,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             )));
         };
         Ok(Self {
-            token,
+            credential: Credential::of(token, state)?,
             request: RequestContext {
                 request_id: request_id.as_str().to_owned(),
                 client_address: peer.ip().to_canonical(),

@@ -14,12 +14,14 @@
 //! | `PG_SECRETS_POLL_INTERVAL` | `--poll-interval` | `2s` | how often the relay looks for due deliveries without being woken |
 //! | `PG_SECRETS_KEY_FILE` | `--key-file` | none | decrypt: the file of secret keys, as the server takes it |
 //! | `PG_SECRETS_KEY_PASSPHRASE`, `PG_SECRETS_KEY_PASSPHRASE_FILE` | none | none | decrypt: the passphrase of locked keys, or a file with it, see `key_file.rs` |
+//! | `PG_SECRETS_JWKS`, `PG_SECRETS_JWT_…` | `--jwks`, `--jwt-…` | none | which JWTs are accepted, see `jwt/settings.rs` |
 //! | `RUST_LOG`, `PG_SECRETS_LOG_FORMAT` | none | see `telemetry.rs` | what is logged, and how |
 //!
 //! Durations are written `2s`, `500ms`, `PT2S`, or as a number of seconds.
 
 use crate::client::ClientCommand;
 use crate::database_url::{self, DatabaseTarget};
+use crate::jwt::{JwtArguments, JwtSettings};
 use crate::secret_text::SecretText;
 use crate::tls_listener;
 use crate::webhooks::destination::AllowList;
@@ -126,6 +128,8 @@ pub struct ServeArguments {
     /// How often to look for due deliveries without being woken
     #[arg(long, env = "PG_SECRETS_POLL_INTERVAL", default_value = "2s", value_parser = duration)]
     poll_interval: Duration,
+    #[command(flatten)]
+    jwt: JwtArguments,
 }
 
 /// The flags of `pg-secrets keygen`.
@@ -234,6 +238,7 @@ pub(crate) struct Config {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) rate_limit: Option<u32>,
     pub(crate) webhooks: WebhookConfig,
+    pub(crate) jwt: Option<JwtSettings>,
 }
 
 /// The settings of the relay.
@@ -309,6 +314,7 @@ impl Config {
                 timeout: arguments.webhook_timeout,
                 poll_interval: arguments.poll_interval,
             },
+            jwt: arguments.jwt.settings()?,
         })
     }
 }

@@ -1,9 +1,10 @@
 //! The way to the database: one pool, and statements that are prepared once per connection.
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Credential};
 use crate::database_url::DatabaseTarget;
 use crate::error::{Error, Fault, spoils_connection};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Status};
+use std::borrow::Cow;
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::Row;
@@ -15,6 +16,12 @@ const WAIT: Duration = Duration::from_secs(5);
 /// How long a statement may take. The database's own limits are shorter; this one is for a server
 /// that has vanished.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a statement authenticates the caller by a token that the database verifies.
+pub(crate) const BY_TOKEN: &str = "control_plane.authenticate($1, $2)";
+
+/// How it does by a subject that this program has verified.
+const BY_SUBJECT: &str = "control_plane.authenticate_subject($1, $2)";
 
 /// A statement's parameter.
 pub(crate) type Parameter<'a> = &'a (dyn ToSql + Sync);
@@ -47,8 +54,9 @@ impl Database {
         Ok(Self { pool })
     }
 
-    /// Authenticates `caller` and runs `statement`, which must take the token as `$1` and the
-    /// request as `$2`, in one round trip; `parameters` are `$3` and what follows. A caller who has a transaction goes on in that.
+    /// Authenticates `caller` and runs `statement`, which must call [`BY_TOKEN`], in one round trip;
+    /// `parameters` are `$3` and what follows. For a subject that was verified already the same
+    /// statement calls [`BY_SUBJECT`]. A caller who has a transaction goes on in that.
     ///
     /// # Errors
     /// What the database says, or that it cannot be used.
@@ -59,11 +67,21 @@ impl Database {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Error> {
         let request = Json(&caller.request);
-        let mut all: Vec<Parameter<'_>> = vec![&caller.token, &request];
-        all.extend_from_slice(parameters);
+        let all = |credential| {
+            let mut all: Vec<Parameter<'_>> = vec![credential, &request];
+            all.extend_from_slice(parameters);
+            all
+        };
+        let (statement, all): (Cow<'_, str>, _) = match &caller.credential {
+            Credential::Token(token) => (statement.into(), all(token)),
+            Credential::Subject(subject) => {
+                let statement = statement.replacen(BY_TOKEN, BY_SUBJECT, 1);
+                (statement.into(), all(subject))
+            }
+        };
         match &caller.transaction {
-            Some(transaction) => transaction.run(statement, &all).await,
-            None => self.run(statement, &all).await,
+            Some(transaction) => transaction.run(&statement, &all).await,
+            None => self.send(&statement, &all).await,
         }
     }
 
@@ -95,6 +113,10 @@ impl Database {
         statement: &'static str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Error> {
+        self.send(statement, parameters).await
+    }
+
+    async fn send(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
         let connection = self.connection().await?;
         let (outcome, usable) = run_on(&connection, statement, parameters).await;
         if !usable {
@@ -123,7 +145,7 @@ impl Database {
 /// Runs `statement` on a connection, and says whether that can be used for another one.
 pub(crate) async fn run_on(
     connection: &Object,
-    statement: &'static str,
+    statement: &str,
     parameters: &[Parameter<'_>],
 ) -> (Result<Vec<Row>, Error>, bool) {
     let outcome = timeout(STATEMENT_LIMIT, async {

@@ -66,7 +66,7 @@ pub(crate) async fn wrap(State(state): State<AppState>, request: Request, next: 
 
 async fn once(state: &AppState, request: Request, next: Next) -> Result<Response, Error> {
     let (mut parts, body) = request.into_parts();
-    let mut caller = Caller::from_request_parts(&mut parts, &()).await?;
+    let mut caller = Caller::from_request_parts(&mut parts, state).await?;
     let key = key(&parts)?;
     let body = read_in_time(body).await?;
     let digest = digest(&parts, &body);

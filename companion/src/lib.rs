@@ -2,7 +2,7 @@
 //! that sends its events as webhooks, and the command line.
 //!
 //! It keeps no state and holds no rule that the database does not enforce, so any number of
-//! companions may run against one database. `router.rs` is the whole route table.
+//! companions may run against one database. `route_table.rs` lists its routes.
 
 pub mod client;
 pub mod config;
@@ -33,6 +33,7 @@ mod figures;
 mod grace;
 mod grant;
 mod idempotency;
+mod jwt;
 mod key_file;
 mod metrics;
 mod policy;

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, ServeArguments};
 use crate::db::Database;
+use crate::jwt::Verifier;
 use crate::rate_limit::RateLimit;
 use crate::router::router;
 use crate::routes::health::Checks;
@@ -48,7 +49,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let database = Database::new(&config.database, config.pool_size)?;
-    let state = AppState::new(database, config.rate_limit.map(RateLimit::new));
+    let limit = config.rate_limit.map(RateLimit::new);
+    let verifier = config.jwt.map(Verifier::start).transpose()?;
+    let state = AppState::new(database, limit, verifier);
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("{} cannot be listened on", config.listen))?;

@@ -2,11 +2,12 @@
 
 use crate::db::Database;
 use crate::figures::RecentFigures;
+use crate::jwt::Verifier;
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
 use std::sync::Arc;
 
-/// The state of the service: a way to the database, and what is counted.
+/// The state of the service: a way to the database, what verifies JWTs, and what is counted.
 #[derive(Clone)]
 pub(crate) struct AppState {
     /// The pool that every statement goes through.
@@ -17,16 +18,19 @@ pub(crate) struct AppState {
     pub(crate) metrics: Arc<Metrics>,
     /// How often a token may be used, if that is limited.
     pub(crate) limit: Option<Arc<RateLimit>>,
+    /// Where the service accepts JWTs.
+    pub(crate) jwt: Option<Arc<Verifier>>,
 }
 
 impl AppState {
     /// Of a process that begins.
-    pub(crate) fn new(database: Database, limit: Option<RateLimit>) -> Self {
+    pub(crate) fn new(database: Database, limit: Option<RateLimit>, jwt: Option<Verifier>) -> Self {
         Self {
             database,
             figures: RecentFigures::default(),
             metrics: Arc::default(),
             limit: limit.map(Arc::new),
+            jwt: jwt.map(Arc::new),
         }
     }
 }

@@ -38,7 +38,7 @@ impl Transaction {
     /// What the database says. After that the transaction can only end.
     pub(crate) async fn run(
         &self,
-        statement: &'static str,
+        statement: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Error> {
         // Taken out meanwhile: a request that is given up in the middle of it takes the connection along.

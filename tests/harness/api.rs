@@ -81,6 +81,15 @@ impl Api {
         }
     }
 
+    /// The same client with another token: to make one of its own takes long.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
+    }
+
     /// GET.
     ///
     /// # Errors
@@ -147,6 +156,21 @@ impl Api {
     /// As `get`.
     pub async fn delete(&self, path: &str) -> anyhow::Result<Answer> {
         self.call(Method::DELETE, path, None, &[]).await
+    }
+
+    /// A request by any method, in lower case or upper, with a body or without.
+    ///
+    /// # Errors
+    /// As `get`, and where the method is none.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Answer> {
+        let method = method.to_uppercase().parse()?;
+        self.call(method, path, body.map(|body| body.to_string()), &[])
+            .await
     }
 
     /// POST of a body that need not be JSON.

@@ -61,19 +61,6 @@ impl Companion {
         Self::start_at(cluster, poll_interval, url, PROCESS, None)
     }
 
-    /// Starts one with further variables in its environment, which win over those that it has anyhow.
-    #[must_use]
-    pub fn start_in(cluster: &Cluster, environment: &[(&str, String)]) -> Self {
-        let url = database_url(cluster);
-        let mut companion = Self::made_at(cluster, "200ms", url, PROCESS, None);
-        companion.environment = environment
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect();
-        companion.resume(cluster.home());
-        companion
-    }
-
     fn start_at(
         cluster: &Cluster,
         poll_interval: &'static str,
@@ -84,6 +71,31 @@ impl Companion {
         let mut companion = Self::made_at(cluster, poll_interval, database_url, name, log_filter);
         companion.resume(cluster.home());
         companion
+    }
+
+    /// Starts one with further variables in its environment, which win over those that it has anyhow.
+    #[must_use]
+    pub fn start_in(cluster: &Cluster, environment: &[(&str, String)]) -> Self {
+        let url = database_url(cluster);
+        let companion = Self::made_at(cluster, "200ms", url, PROCESS, None);
+        companion.started(cluster, environment)
+    }
+
+    /// The same beside the first, and it hardly ever polls.
+    #[must_use]
+    pub fn start_with(cluster: &Cluster, name: &str, environment: &[(&str, String)]) -> Self {
+        let name = format!("{PROCESS}-{name}");
+        let companion = Self::made_at(cluster, "1h", database_url(cluster), &name, None);
+        companion.started(cluster, environment)
+    }
+
+    fn started(mut self, cluster: &Cluster, environment: &[(&str, String)]) -> Self {
+        self.environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        self.resume(cluster.home());
+        self
     }
 
     fn made_at(
@@ -131,13 +143,13 @@ impl Companion {
             .env_remove("NO_PROXY")
             .env_remove("RUST_LOG")
             .env_remove("PGPASSWORD")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
         if let Some(filter) = self.log_filter {
             command.env("RUST_LOG", filter);
         }
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut process = command.spawn().expect("the companion is built: make build");
         self.pid_file = home.adopt(&self.name, process.id());
         let deadline = Instant::now() + SOON;

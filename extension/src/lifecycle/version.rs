@@ -87,6 +87,9 @@ pub(crate) fn by_id(session: &Session, id: Uuid) -> Result<Option<Row<'_>>> {
     Ok(session.run(&BY_ID, &[Param::Uuid(Some(id))])?.first())
 }
 
+/// A name whose rights are asked for where there is no secret.
+const NO_NAME: &str = "there is no such secret";
+
 /// A version that the caller may do something with, and all else that it may do with that secret.
 pub(crate) struct Permitted<'s> {
     pub(crate) row: Row<'s>,
@@ -95,7 +98,7 @@ pub(crate) struct Permitted<'s> {
 }
 
 /// The version with this id, deleted or not, for a caller who has `permission` on it. To
-/// anybody else it answers as if it did not exist.
+/// anybody else it answers as if it did not exist, and takes as long.
 pub(crate) fn permitted<'s>(
     session: &'s Session,
     caller: &Caller,
@@ -103,7 +106,11 @@ pub(crate) fn permitted<'s>(
     permission: Permission,
 ) -> Result<Permitted<'s>> {
     caller.require_known()?;
-    let row = by_id(session, id)?.ok_or_else(Error::no_such_secret)?;
+    let Some(row) = by_id(session, id)? else {
+        // A lookup as that below, whose absence would tell by the time that there is nothing.
+        Rights::on(session, caller, &id.to_string(), NO_NAME)?;
+        return Err(Error::no_such_secret());
+    };
     let version = Version::read(&row)?;
     let rights = Rights::on(session, caller, &version.project_id, &version.name)?;
     rights.require_on_secret(permission)?;
