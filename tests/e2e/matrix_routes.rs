@@ -4,7 +4,6 @@
 use crate::matrix_rules::Scope::{Endpoint, Everything, Listing, Name, Secret, Token, Whole};
 use crate::matrix_rules::{Holder, Scope};
 use pg_secrets_tests::{Proof, Session, TestApp, project};
-use serde_json::Value;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -213,11 +212,9 @@ async fn every_route_is_for_exactly_those_who_may() -> Proof {
             } = request;
             let scope = request.scope;
             let at = format!("{}{}", scene.path(path), scene.filled(query));
-            let json: Option<Value> = match request.body {
-                "" => None,
-                body => Some(serde_json::from_str(&scene.filled(body))?),
-            };
-            let answer = api.send(method, &at, json.clone()).await?;
+            let filled = scene.filled(request.body);
+            let body = Some(filled.as_str()).filter(|body| !body.is_empty());
+            let answer = api.send(method, &at, body, &[]).await?;
             let expected = match holder.may(request.permission, scope) {
                 true => request.status,
                 false => holder.refusal(scope),
@@ -232,7 +229,7 @@ async fn every_route_is_for_exactly_those_who_may() -> Proof {
             }
             // Without a token nobody is let in, whatever there is.
             if holder == Holder::Nothing {
-                let open = open.send(method, &at, json).await?;
+                let open = open.send(method, &at, body, &[]).await?;
                 assert_eq!(open.status, 401, "{cell}: {}", open.body);
             }
             if *method != "get" && answer.status < 300 {

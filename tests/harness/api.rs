@@ -158,21 +158,6 @@ impl Api {
         self.call(Method::DELETE, path, None, &[]).await
     }
 
-    /// A request by any method, in lower case or upper, with a body or without.
-    ///
-    /// # Errors
-    /// As `get`, and where the method is none.
-    pub async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<Value>,
-    ) -> anyhow::Result<Answer> {
-        let method = method.to_uppercase().parse()?;
-        self.call(method, path, body.map(|body| body.to_string()), &[])
-            .await
-    }
-
     /// POST of a body that need not be JSON.
     ///
     /// # Errors
@@ -182,7 +167,7 @@ impl Api {
             .await
     }
 
-    /// Any request: the body is sent as it is, with a Content-Type where `headers` have one.
+    /// Any request, its method in lower case or upper: the body is sent as it is, with a Content-Type where `headers` have one.
     ///
     /// # Errors
     /// As `get`.
@@ -193,7 +178,7 @@ impl Api {
         body: Option<&str>,
         headers: &[(&str, &str)],
     ) -> anyhow::Result<Answer> {
-        let method = method.parse()?;
+        let method = method.to_uppercase().parse()?;
         self.call(method, path, body.map(str::to_owned), headers)
             .await
     }
