@@ -14,7 +14,7 @@ const BACK: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn every_request_that_was_accepted_is_answered_before_the_end() -> Proof {
-    let mut app = TestApp::start("fsync = off").await;
+    let app = TestApp::start("fsync = off").await;
     let (api, sql) = (app.api(), app.sql().await?);
     let new = json!({"project_id": "p", "name": "n", "value": "v"});
     let made = api.post("/api/secrets", new).await?.expect(201)?;
@@ -72,7 +72,7 @@ async fn every_request_that_was_accepted_is_answered_before_the_end() -> Proof {
 #[tokio::test]
 async fn a_webhook_under_way_is_given_back() -> Proof {
     let app = TestApp::start("fsync = off").await;
-    let (api, sql) = (app.api(), app.sql().await?);
+    let sql = app.sql().await?;
     let sink = Sink::start().await;
     let mut stopping = Companion::start_in(
         &app.cluster,
