@@ -72,9 +72,12 @@ impl Figures {
     }
 }
 
+/// What the database answered when it was asked last.
+type Asked = Option<(Instant, Option<Figures>)>;
+
 /// The figures of the last moment.
 #[derive(Clone, Default)]
-pub(crate) struct RecentFigures(Arc<Mutex<Option<(Instant, Option<Figures>)>>>);
+pub(crate) struct RecentFigures(Arc<Mutex<Asked>>);
 
 impl RecentFigures {
     /// The figures, no older than a second; `None` where the database does not answer.

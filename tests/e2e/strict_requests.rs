@@ -81,7 +81,7 @@ async fn a_trick_with_a_path_finds_no_other_route() -> Proof {
         (format!("/api/projects/{p}/secrets/%c0%ae"), 400),
         (format!("/api/projects/{p}/secrets/name?version=%00"), 400),
         (format!("/api/secrets?project_id={p}%00"), 400),
-        (format!("/api/secrets?project_id=%ff"), 400),
+        ("/api/secrets?project_id=%ff".to_owned(), 400),
     ] {
         let (status, body) = raw(app, &format!("GET {path} HTTP/1.1"), b"")?;
         assert_eq!(status, expected, "{path}: {body}");
