@@ -75,12 +75,55 @@ const LABELS: &[&[u8]] = &[
 const ARMOR: &[u8] = b"-----BEGIN ";
 const ARMOR_END: &[u8] = b"-----END ";
 
+/// Which two bytes a token or a label can begin with, a bit for each pair: nearly everything in a text is none
+/// of them, and is passed by without comparing it with all that there are.
+static BEGINNINGS: [u64; 1024] = beginnings();
+
+const fn beginnings() -> [u64; 1024] {
+    const fn add(pairs: &mut [u64; 1024], first: u8, second: u8) {
+        let pair = first as usize * 256 + second as usize;
+        pairs[pair / 64] |= 1 << (pair % 64);
+    }
+    let mut pairs = [0; 1024];
+    let mut at = 0;
+    while at < TOKENS.len() {
+        add(&mut pairs, TOKENS[at].0[0], TOKENS[at].0[1]);
+        at += 1;
+    }
+    at = 0;
+    while at < LABELS.len() {
+        let (first, second) = (LABELS[at][0], LABELS[at][1]);
+        add(&mut pairs, first, second);
+        add(&mut pairs, first, second.to_ascii_uppercase());
+        add(&mut pairs, first.to_ascii_uppercase(), second);
+        add(
+            &mut pairs,
+            first.to_ascii_uppercase(),
+            second.to_ascii_uppercase(),
+        );
+        at += 1;
+    }
+    add(&mut pairs, ARMOR[0], ARMOR[1]);
+    pairs
+}
+
+/// Whether a secret may be told by what stands at `at`.
+fn may_tell(text: &[u8], at: usize) -> bool {
+    let first = usize::from(text[at]);
+    let pair = |second: &u8| first * 256 + usize::from(*second);
+    text[at] == b':'
+        || text
+            .get(at + 1)
+            .map(pair)
+            .is_some_and(|pair| BEGINNINGS[pair / 64] >> (pair % 64) & 1 == 1)
+}
+
 /// Overwrites every such text with [`MASK`], at the same length; the ends of lines stay. Answers whether there was one.
 pub fn mask_known(text: &mut [u8]) -> bool {
     let mut found = false;
     let mut at = 0;
     while at < text.len() {
-        match secret_at(text, at) {
+        match may_tell(text, at).then(|| secret_at(text, at)).flatten() {
             Some((from, to)) if to > from => {
                 let kept = |byte: &u8| matches!(byte, b'\n' | b'\r');
                 let lines = text[from..to].iter_mut().filter(|byte| !kept(byte));
@@ -234,6 +277,19 @@ mod tests {
                 let text = format!("{}{}{}", around.0, joined(prefix, length), around.1);
                 let expected = format!("{}{prefix}{}{}", around.0, "*".repeat(length), around.1);
                 assert_eq!(masked(&text), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn labels_are_known_in_any_case() {
+        for label in LABELS {
+            let label = std::str::from_utf8(label).unwrap();
+            let mut mixed = label.to_owned();
+            mixed[1..2].make_ascii_uppercase();
+            for label in [label, &label.to_uppercase(), &mixed] {
+                let text = format!("x {label}hunter2 y");
+                assert_eq!(masked(&text), format!("x {label}******* y"));
             }
         }
     }
