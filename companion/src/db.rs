@@ -6,6 +6,7 @@ use crate::error::{Error, Fault, spoils_connection};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Status};
 use std::borrow::Cow;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
@@ -117,10 +118,11 @@ impl Database {
     }
 
     async fn send(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
-        let connection = self.connection().await?;
-        let (outcome, usable) = run_on(&connection, statement, parameters).await;
+        let mut running = Running(Some(self.connection().await?));
+        let (outcome, usable) = run_on(running.get()?, statement, parameters).await;
+        let connection = running.0.take();
         if !usable {
-            drop(Object::take(connection));
+            drop(connection.map(Object::take));
             // What is wrong with one is wrong with those that were made with it: after a failover each would
             // fail one more request.
             self.pool.retain(|_, _| false);
@@ -140,6 +142,41 @@ impl Database {
     pub(crate) async fn connection(&self) -> Result<Object, Error> {
         Ok(self.pool.get().await?)
     }
+}
+
+/// A connection whose statement may go on when nobody waits for it any more: a client hangs up. Until it has
+/// ended it keeps its place in the pool, so that nobody can begin more statements than there are places.
+struct Running(Option<Object>);
+
+impl Running {
+    fn get(&self) -> Result<&Object, Error> {
+        let lost = || Error::Internal(Fault::new("a statement without a connection"));
+        self.0.as_ref().ok_or_else(lost)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            when_idle(connection, drop);
+        }
+    }
+}
+
+/// Hands a connection on to `then` when what runs on it has ended; one on which that does not end in time
+/// is closed.
+pub(crate) fn when_idle(connection: Object, then: impl FnOnce(Object) + Send + 'static) {
+    let Ok(runtime) = Handle::try_current() else {
+        drop(Object::take(connection));
+        return;
+    };
+    runtime.spawn(async move {
+        // Answered behind what runs, also where that fails.
+        match timeout(STATEMENT_LIMIT, connection.batch_execute("")).await {
+            Ok(Ok(())) => then(connection),
+            _ => drop(Object::take(connection)),
+        }
+    });
 }
 
 /// Runs `statement` on a connection, and says whether that can be used for another one.

@@ -1,6 +1,6 @@
 //! A transaction that several statements of one request share.
 
-use crate::db::{Database, Parameter, run_on};
+use crate::db::{Database, Parameter, run_on, when_idle};
 use crate::error::{Error, Fault};
 use deadpool_postgres::Object;
 use std::fmt;
@@ -85,7 +85,8 @@ fn ended() -> Error {
     Error::Unavailable(Fault::new("the transaction's connection is gone"))
 }
 
-/// A connection that is closed when it is dropped.
+/// A connection that is closed when it is dropped, as soon as what runs on it has ended: until then it keeps its
+/// place in the pool.
 struct Guarded(Option<Object>);
 
 impl Guarded {
@@ -101,7 +102,7 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
-            drop(Object::take(connection));
+            when_idle(connection, |connection| drop(Object::take(connection)));
         }
     }
 }

@@ -57,6 +57,34 @@ async fn receivers_that_hang_use_up_their_projects_share_and_delay_no_other() ->
 }
 
 #[tokio::test]
+async fn what_is_under_way_to_a_deleted_endpoint_counts_until_it_ends() -> Proof {
+    let scene = scene("pg_secrets.project_concurrency = 4").await?;
+    scene.sink.answer_at(
+        "/hang",
+        Reply {
+            after: Duration::from_secs(60),
+            ..Reply::status(204)
+        },
+    );
+    scene.greedy("/hang", 4).await?;
+    scene.create_greedy("first").await?;
+    scene.sink.wait_for("/hang", 4).await;
+    let delete = "SELECT control_plane.delete_endpoint(id) FROM control_plane.list_endpoints($1)";
+    scene.sql.rows(delete, &[&GREEDY]).await?;
+    scene.greedy("/hang", 4).await?;
+    scene.create_greedy("second").await?;
+    // Long enough for a relay that thinks that there is room.
+    let quick = scene.endpoint("/quick").await?;
+    scene.create("of another project").await?;
+    scene.wait(&quick, "delivered", 1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut received = scene.sink.received();
+    received.retain(|one| one.path == "/hang");
+    assert_eq!(received.len(), 4);
+    Ok(())
+}
+
+#[tokio::test]
 async fn projects_take_turns_however_much_waits_for_one() -> Proof {
     let scene = scene("").await?;
     scene.greedy("/greedy", 30).await?;

@@ -366,3 +366,23 @@ async fn a_trigger_reads_a_secret_for_somebody_who_may_not() -> Proof {
     assert_eq!(actor, "bob");
     Ok(())
 }
+
+#[tokio::test]
+async fn its_users_keep_no_answers_by_themselves() -> Proof {
+    let (app, session) = start().await?;
+    let grant = "GRANT EXECUTE ON FUNCTION control_plane.begin_request(text, bytea),
+        control_plane.end_request(text, integer, text, text, text) TO authenticated";
+    app.sql().await?.run(grant).await?;
+    let end = json!({"key": "a key", "status": 200});
+    let claims = claims("nobody with a grant");
+    let refused = rpc(
+        &session,
+        "authenticated",
+        Some(&claims),
+        "end_request",
+        &end,
+    )
+    .await?;
+    assert_eq!(refused.status, 403, "{}", refused.body);
+    Ok(())
+}

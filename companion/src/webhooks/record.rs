@@ -4,8 +4,9 @@
 use crate::db::Database;
 use crate::error::{Error, Fault};
 use crate::webhooks::deliver::Outcome;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -16,6 +17,9 @@ FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::integer[],
 
 /// How many ends one statement stores.
 const MOST: usize = 64;
+
+/// How many ends are stored by themselves at once: what waits for a lock must not take all connections.
+const ALONE: usize = 4;
 
 /// The pauses between the tries to store an end.
 const PAUSES: [Duration; 4] = [
@@ -36,8 +40,9 @@ pub(crate) struct End {
     pub(crate) attempt: i32,
     /// How.
     pub(crate) outcome: Outcome,
-    /// After how many milliseconds.
-    pub(crate) duration: i32,
+    /// After how many milliseconds; `None` where nothing was sent: how long it took to find that out would tell
+    /// which names there are in-house.
+    pub(crate) duration: Option<i32>,
 }
 
 /// An end, and whom to tell when it is stored.
@@ -51,6 +56,7 @@ impl Recorder {
     /// Starts storing, until the last clone is gone and all that was handed in is stored.
     pub(crate) fn start(database: Database) -> Self {
         let (ends, mut waiting) = mpsc::channel::<Waiting>(MOST);
+        let alone = Arc::new(Semaphore::new(ALONE));
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(MOST);
             while waiting.recv_many(&mut batch, MOST).await > 0 {
@@ -65,9 +71,9 @@ impl Recorder {
                 }
                 // Each by itself, so that one that cannot be stored holds up no other.
                 for (end, tell) in ends.into_iter().zip(tell) {
-                    let database = database.clone();
+                    let (database, alone) = (database.clone(), Arc::clone(&alone));
                     tokio::spawn(async move {
-                        let _ = tell.send(store_alone(&database, end).await);
+                        let _ = tell.send(store_alone(&database, &alone, end).await);
                     });
                 }
             }
@@ -87,11 +93,14 @@ impl Recorder {
     }
 }
 
-async fn store_alone(database: &Database, end: End) -> Result<(), Error> {
+async fn store_alone(database: &Database, alone: &Semaphore, end: End) -> Result<(), Error> {
     let end = [end];
     let mut pauses = PAUSES.into_iter();
     loop {
-        match (store(database, &end).await, pauses.next()) {
+        let permit = alone.acquire().await;
+        let stored = store(database, &end).await;
+        drop(permit);
+        match (stored, pauses.next()) {
             (Ok(()), _) => return Ok(()),
             (Err(_), Some(pause)) => sleep(pause).await,
             (Err(error), None) => return Err(error),

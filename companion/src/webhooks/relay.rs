@@ -5,7 +5,7 @@
 
 use crate::db::{Database, Parameter};
 use crate::error::Error;
-use crate::webhooks::deliver::{Delivery, Sender};
+use crate::webhooks::deliver::{Delivery, Outcome, Sender};
 use crate::webhooks::record::{End, Recorder};
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,12 +172,13 @@ impl Relay {
                 "webhook not delivered; control_plane.deliveries says when it is tried again"
             );
         }
+        let sent = !matches!(outcome, Outcome::Refused(_));
         let end = End {
             delivery: delivery.id,
             endpoint: delivery.endpoint,
             attempt: delivery.attempt,
             outcome,
-            duration,
+            duration: sent.then_some(duration),
         };
         if let Err(error) = self.recorder.store(end).await {
             tracing::warn!(

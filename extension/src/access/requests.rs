@@ -119,12 +119,18 @@ pub(crate) fn end_request<'s>(
 /// Keys are kept for subjects: a login of the database has its transactions for the same purpose.
 fn subject(caller: &Caller) -> Result<&str> {
     caller.require_known()?;
+    // PostgREST's users call functions by themselves, and could keep whatever they like.
+    if caller.role.is_some() {
+        return Err(only_for_relays());
+    }
     match &caller.rights_of {
         RightsOf::Subject(subject) => Ok(subject),
-        RightsOf::Role(_) | RightsOf::Nobody => Err(Error::forbidden(
-            "answers are kept for subjects that a trusted login authenticated",
-        )),
+        RightsOf::Role(_) | RightsOf::Nobody => Err(only_for_relays()),
     }
+}
+
+fn only_for_relays() -> Error {
+    Error::forbidden("answers are kept for subjects that a trusted login authenticated")
 }
 
 fn key(arguments: &Arguments<'_>) -> Result<String> {

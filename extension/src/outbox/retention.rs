@@ -20,7 +20,7 @@ static FORGET_SECRETS: Statement = Statement::new(
 
 // A rotation that was under way may have added one for an endpoint that was being deleted.
 static DROP_ORPHANS: Statement = Statement::new(
-    c"DELETE FROM control_plane.deliveries AS d WHERE d.id IN (SELECT l.id FROM control_plane.deliveries AS l WHERE l.status = 'pending' AND l.created_at < $1 AND NOT EXISTS (SELECT FROM control_plane.endpoints AS e WHERE e.id = l.endpoint_id) LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    c"DELETE FROM control_plane.deliveries AS d WHERE d.id IN (SELECT l.id FROM control_plane.deliveries AS l WHERE l.status = 'pending' AND l.created_at < $1 AND (l.leased_until IS NULL OR l.leased_until <= pg_catalog.clock_timestamp()) AND NOT EXISTS (SELECT FROM control_plane.endpoints AS e WHERE e.id = l.endpoint_id) LIMIT $2 FOR UPDATE SKIP LOCKED)",
 );
 
 // What tells of a version that can be read stays: blast_radius says by it who was told, and a late reader

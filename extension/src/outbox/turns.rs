@@ -22,8 +22,9 @@ const EXAMINED: i32 = 32;
 /// How long what waits for something under way is left alone, in microseconds, unless that ends before.
 const MOMENT: i64 = 1_000_000;
 
+// By the event, not by the endpoint: that may be deleted while something is under way to it.
 static UNDER_WAY: Statement = Statement::new(
-    c"SELECT e.project_id, count(*)::integer FROM control_plane.deliveries AS l JOIN control_plane.endpoints AS e ON e.id = l.endpoint_id WHERE l.status = 'pending' AND l.leased_until IS NOT NULL AND l.leased_until > $1 GROUP BY e.project_id",
+    c"SELECT o.project_id, count(*)::integer FROM control_plane.deliveries AS l JOIN control_plane.outbox AS o ON o.id = l.event_id WHERE l.status = 'pending' AND l.leased_until IS NOT NULL AND l.leased_until > $1 GROUP BY o.project_id",
 );
 
 // From one endpoint of the index to the next, however much waits for each. What is at its limit is left

@@ -11,10 +11,10 @@ use crate::outbox::endpoints::Endpoint;
 static DELETE: Statement =
     Statement::new(c"DELETE FROM control_plane.endpoints AS e WHERE e.id = $1");
 
-// Waits for none whose end is being stored, which may wait for the next one of its secret: the sweep removes
-// what is left.
+// What is under way counts as such until it ends. Waits for none whose end is being stored, which may wait for
+// the next one of its secret: the sweep removes what is left.
 static DROP_PENDING: Statement = Statement::new(
-    c"DELETE FROM control_plane.deliveries AS d WHERE d.id IN (SELECT l.id FROM control_plane.deliveries AS l WHERE l.endpoint_id = $1 AND l.status = 'pending' FOR UPDATE SKIP LOCKED)",
+    c"DELETE FROM control_plane.deliveries AS d WHERE d.id IN (SELECT l.id FROM control_plane.deliveries AS l WHERE l.endpoint_id = $1 AND l.status = 'pending' AND (l.leased_until IS NULL OR l.leased_until <= pg_catalog.clock_timestamp()) FOR UPDATE SKIP LOCKED)",
 );
 
 /// delete_endpoint: nothing is sent there any more, what waits for it neither. What was delivered stays
