@@ -288,9 +288,10 @@ async fn every_table_and_view_shows_exactly_what_may_be_listed() -> Proof {
             let Some((_, id, _)) = selectable else {
                 continue;
             };
-            let count = format!("{count} WHERE {id} = '{}'", scene.filled("{g}"));
+            let ids = scene.filled("'{g}', '{id}'");
+            let count = format!("{count} WHERE {id} IN ({ids})");
             let rows: i64 = session.one(&count, &[]).await?;
-            if (rows == 1) != holder.may("list", Scope::Secret) {
+            if (rows > 0) != holder.may("list", Scope::Secret) {
                 wrong.push(format!("{holder:?}: {count}: {rows}"));
             }
         }

@@ -202,7 +202,7 @@ async fn every_route_is_for_exactly_those_who_may() -> Proof {
         let token: String = sql
             .one("SELECT control_plane.create_token($1)", &[&subject])
             .await?;
-        let api = app.api_as(&token);
+        let api = open.with_token(&token);
         for request in &requests {
             let Request {
                 method,

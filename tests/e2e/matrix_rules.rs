@@ -49,7 +49,7 @@ pub(crate) enum Scope {
     Everything,
     /// A token, which administrators alone may know of.
     Token,
-    /// What a trusted login does without having authenticated anybody.
+    /// What a trusted login does to authenticate somebody.
     Login,
     /// Nothing: there is no right to it, and no harm in it.
     Anyone,
