@@ -304,7 +304,7 @@ async fn a_try_that_fails_while_another_disables_the_endpoint_waits_for_nothing(
     let (second, committed) = tokio::join!(
         async { other.one::<bool>(FINISH, &[&claimed[1], &500_i32]).await },
         async {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             scene.sql.run("COMMIT").await
         }
     );

@@ -76,7 +76,7 @@ fn a_receiver_says_when_to_come_back_in_seconds_or_by_a_date() {
         ("soon", Some(date), None),
         ("Wed, 21 Oct 2026 07:29:30 GMT", Some(date), Some(90)),
         ("Wed, 21 Oct 2026 07:27:00 GMT", Some(date), Some(0)),
-        ("Fri, 31 Dec 9998 23:59:59 GMT", Some(date), Some(i32::MAX)),
+        ("Thu, 31 Dec 9998 23:59:59 GMT", Some(date), Some(i32::MAX)),
         ("Wed, 21 Oct 2026 07:29:30 GMT", None, None),
     ] {
         let mut headers = HeaderMap::new();
@@ -150,7 +150,7 @@ async fn an_answer_that_drips_holds_up_nothing_and_its_status_counts() {
     let url = receiver(OK, b"x y".to_vec(), Duration::from_millis(100)).await;
     let (answer, took) = answered(&url).await;
     assert_eq!(answer.status, 200);
-    assert!(took < ANSWER_TIME + Duration::from_secs(1), "{took:?}");
+    assert!(took < ANSWER_TIME + Duration::from_secs(3), "{took:?}");
     let beginning = answer.beginning.unwrap();
     assert!(beginning.len() < 150);
     // What came last may be the beginning of something longer.
