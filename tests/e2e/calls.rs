@@ -119,8 +119,8 @@ pub(crate) const CALLS: &[Call] = &[
     call("finish_delivery('{id}', 1, 200)", "admin", Everything),
     call("release_delivery('{id}', 1)", "admin", Everything),
     call("service_figures()", "admin", Everything),
-    call("begin_request('a key', '\\x00')", "admin", Login),
-    call("end_request('a key', 200)", "admin", Login),
+    call("begin_request('a-key', '\\x00')", "admin", Login),
+    call("end_request('a-key', 200)", "admin", Login),
     call("grant_project('somebody', 'read', '{p}')", "manage", Whole),
     call(
         "grant_project('somebody', 'read', '{p}', name_prefix => 'name')",

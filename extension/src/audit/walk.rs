@@ -3,7 +3,6 @@
 
 use crate::audit::chain::Position;
 use crate::audit::verify::{Covered, Finding, LINK_GONE};
-use crate::backend::planner;
 use crate::backend::session::{Param, Row, Session, Statement};
 use crate::error::{Error, Result};
 use uuid::Uuid;
@@ -29,7 +28,6 @@ pub(super) fn walk(
     to: i64,
     covered: &mut Covered,
 ) -> Result<Option<Finding>> {
-    let _planned = planner::by_index();
     let mut position = start;
     let mut before = start;
     loop {

@@ -1,42 +1,47 @@
-//! What the planner is told for a moment.
+//! What the planner is told while our own statements run.
 #![allow(unsafe_code)]
 
 use pgrx::pg_sys;
 
-/// While it lives, statements look rows up by index: a plan that was made while a table was small would
-/// read all of it when it is large; and plans that look costly for that are not compiled. An error leaves the reset to the abort that follows it.
+/// While it lives, statements look rows up by index: a plan that was made while a table was small, or was
+/// found empty by a VACUUM, would read all of it when it is large; and plans that look costly for that are
+/// not compiled.
 #[must_use]
-pub(crate) struct ByIndex(core::ffi::c_int);
+pub(crate) struct ByIndex([bool; 4]);
 
 /// Has statements look rows up by index.
 pub(crate) fn by_index() -> ByIndex {
-    // SAFETY: settings of the session's own, for a level that ends with the value.
+    // The variables behind the settings of these names, and not the settings: those would cost each of our
+    // statements more than the lookup does.
+    // SAFETY: plain variables of a process with one thread, which the planner reads and nobody keeps a
+    // reference to.
     unsafe {
-        let level = pg_sys::NewGUCNestLevel();
-        for method in [
-            c"enable_seqscan",
-            c"enable_hashjoin",
-            c"enable_mergejoin",
-            c"jit",
-        ] {
-            pg_sys::set_config_option(
-                method.as_ptr(),
-                c"off".as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
-        }
-        ByIndex(level)
+        let before = [
+            pg_sys::enable_seqscan,
+            pg_sys::enable_hashjoin,
+            pg_sys::enable_mergejoin,
+            pg_sys::jit_enabled,
+        ];
+        set([false; 4]);
+        ByIndex(before)
+    }
+}
+
+/// # Safety
+/// In the thread that Postgres runs in.
+unsafe fn set([seqscan, hashjoin, mergejoin, jit]: [bool; 4]) {
+    // SAFETY: as the caller says.
+    unsafe {
+        pg_sys::enable_seqscan = seqscan;
+        pg_sys::enable_hashjoin = hashjoin;
+        pg_sys::enable_mergejoin = mergejoin;
+        pg_sys::jit_enabled = jit;
     }
 }
 
 impl Drop for ByIndex {
     fn drop(&mut self) {
-        // SAFETY: the level that was begun; levels end in the reverse order of their beginning.
-        unsafe { pg_sys::AtEOXact_GUC(true, self.0) };
+        // SAFETY: where it was made, also when an error is on its way as a panic.
+        unsafe { set(self.0) };
     }
 }

@@ -3,6 +3,7 @@
 //! permission or a secret since then must notice.
 #![allow(unsafe_code)]
 
+use crate::backend::planner;
 use crate::error::{Error, Result};
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ffi::CStr;
@@ -150,6 +151,7 @@ impl Session {
             nulls.push(if datum.is_some() { b' ' } else { b'n' } as std::ffi::c_char);
             values.push(datum.unwrap_or(pg_sys::Datum::from(0)));
         }
+        let _planned = planner::by_index();
         // SAFETY: the plan was prepared for as many parameters of these types, and the snapshot
         // is copied by SPI before anything else runs.
         let code = unsafe {
