@@ -6,8 +6,6 @@ CREATE FUNCTION control_plane.release_delivery(
 ) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off
-    SET jit = off
     SET lock_timeout = '1s'
     AS 'MODULE_PATHNAME', 'pgs_release_delivery';
 

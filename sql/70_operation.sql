@@ -20,8 +20,6 @@ CREATE TYPE control_plane.service_figures AS (
 CREATE FUNCTION control_plane.service_figures() RETURNS control_plane.service_figures
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off
-    SET jit = off
     AS 'MODULE_PATHNAME', 'pgs_service_figures';
 
 COMMENT ON FUNCTION control_plane.service_figures() IS

@@ -118,9 +118,11 @@ async fn it_is_intact_after_the_process_that_writes_it_was_killed() -> Proof {
         .await;
     }
     stop.store(true, Ordering::Relaxed);
+    let mut done = 0;
     for client in clients {
-        assert!(client.await? > 0, "a client that never came to anything");
+        done += client.await?;
     }
+    assert!(done > 0, "no client came to anything");
     let sql = eventually("the server", || async { cluster.sql().await.ok() }).await;
     eventually("a read", || async { read(&sql, 1).await.ok() }).await;
     tail_is_chained(&sql, Duration::from_secs(3)).await?;

@@ -136,3 +136,39 @@ async fn roles_that_a_trusted_login_sets_change_neither_rights_nor_actor() -> Pr
     assert_eq!(actors, ["reader of roles"]);
     Ok(())
 }
+
+/// PostgREST's client finds a function that resets the role which was set for him: from then on the session
+/// looks like its login's own.
+#[tokio::test]
+async fn a_session_that_had_a_clients_claims_never_acts_for_itself_again() -> Proof {
+    let app = TestApp::shared().await;
+    let claims = "SELECT set_config('request.jwt.claims', '{\"role\": \"anon\"}', true)";
+    let calls = [
+        "authenticate_subject('admin@local')",
+        "claim_deliveries()",
+        "sweep_deliveries()",
+        "begin_request('k', '\\x00')",
+        "service_figures()",
+    ];
+    // Either of the two is enough, and so it is when its transaction is over.
+    for client in [claims, "SELECT control_plane.pre_request()"] {
+        let session = app.cluster.connect(COMPANION_LOGIN, "postgres").await?;
+        session
+            .run("SELECT control_plane.service_figures()")
+            .await?;
+        for begin in [format!("BEGIN; {client}"), "BEGIN".to_owned()] {
+            for call in calls {
+                session.run(&begin).await?;
+                let refused = session
+                    .refused_text(&format!("SELECT control_plane.{call}"))
+                    .await;
+                assert!(
+                    ["PT401", "PT403"].contains(&refused.state.as_str()),
+                    "{begin}: {call}: {refused:?}"
+                );
+                session.run("ROLLBACK").await?;
+            }
+        }
+    }
+    Ok(())
+}

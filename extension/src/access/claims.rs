@@ -22,10 +22,9 @@ pub(crate) fn authenticate_subject<'s>(
     arguments: &Arguments<'_>,
 ) -> Result<Answer<'s>> {
     require_trusted(caller)?;
-    // PostgREST sets a role for its client, who could call this by himself.
-    if caller.role.is_some() {
+    if !caller.is_trusted_itself() {
         return Err(Error::forbidden(
-            "only the trusted login itself may say who calls, and another role is set",
+            "only the trusted login itself may say who calls, in a session that has had neither another role nor the claims of a client",
         ));
     }
     let subject = arguments.required_text(0, "subject")?;

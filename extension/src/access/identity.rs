@@ -5,6 +5,7 @@
 //! before. Inside a SECURITY DEFINER function its owner's grants count, in both.
 #![allow(unsafe_code)]
 
+use crate::backend::setting;
 use crate::error::{Error, Result};
 use crate::gucs;
 use pgrx::pg_sys;
@@ -61,6 +62,8 @@ struct Authenticated {
 thread_local! {
     static AUTHENTICATED: RefCell<Option<Authenticated>> = const { RefCell::new(None) };
     static CLAIMS_TAKEN: Cell<bool> = const { Cell::new(false) };
+    /// For the session, whatever becomes of its transactions.
+    static CALLS_BY_CLAIMS: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Caller {
@@ -144,6 +147,16 @@ impl Caller {
         Ok(())
     }
 
+    /// Whether it is a trusted login itself that calls, as the companion does. PostgREST logs in for its
+    /// clients, who can reset the role that it sets for them and could go on as its login: a session that
+    /// had claims once is theirs until it ends.
+    pub(crate) fn is_trusted_itself(&self) -> bool {
+        self.trusted
+            && self.role.is_none()
+            && !CALLS_BY_CLAIMS.get()
+            && !setting::is_known(c"request.jwt.claims")
+    }
+
     /// Whether the rights are those of a superuser of the database.
     pub(crate) fn is_superuser(&self) -> bool {
         match self.rights_of {
@@ -177,6 +190,7 @@ pub(crate) fn authenticate(subject: &str, service: Option<&str>, request: Reques
 /// Whether the claims of the request are still to be looked at; they are once in a transaction, whether
 /// or not they name somebody.
 pub(crate) fn take_claims() -> bool {
+    CALLS_BY_CLAIMS.set(true);
     !CLAIMS_TAKEN.replace(true)
 }
 

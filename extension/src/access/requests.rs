@@ -120,7 +120,7 @@ pub(crate) fn end_request<'s>(
 fn subject(caller: &Caller) -> Result<&str> {
     caller.require_known()?;
     // PostgREST's users call functions by themselves, and could keep whatever they like.
-    if caller.role.is_some() {
+    if !caller.is_trusted_itself() {
         return Err(only_for_relays());
     }
     match &caller.rights_of {

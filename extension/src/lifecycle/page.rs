@@ -11,8 +11,10 @@ use crate::error::{Error, Result};
 const LONGEST_PAGE: i32 = 10_000;
 
 // A name is never empty, so each is greater than ''. Said so, and not with OR, an index leads to the page.
+// The page is cut from the table, in the order of its index: the view would be read to its end and sorted
+// first. OFFSET has each row looked up in the view by its id.
 static CURRENT: Statement = Statement::new(
-    c"SELECT s.* FROM control_plane.summaries AS s WHERE s.project_id = $1 AND s.deleted_at IS NULL AND ($2::text[] IS NULL OR EXISTS (SELECT FROM unnest($2) AS p (prefix) WHERE pg_catalog.starts_with(s.name, p.prefix))) AND ($3 IS NULL OR pg_catalog.starts_with(s.name, $3)) AND s.name > coalesce($4, '') ORDER BY s.name LIMIT $5",
+    c"SELECT s.* FROM (SELECT s.id FROM control_plane.secrets AS s WHERE s.project_id = $1 AND s.active AND s.deleted_at IS NULL AND ($2::text[] IS NULL OR EXISTS (SELECT FROM unnest($2) AS p (prefix) WHERE pg_catalog.starts_with(s.name, p.prefix))) AND ($3 IS NULL OR pg_catalog.starts_with(s.name, $3)) AND s.name > coalesce($4, '') ORDER BY s.name LIMIT $5) AS page CROSS JOIN LATERAL (SELECT s.* FROM control_plane.summaries AS s WHERE s.id = page.id OFFSET 0) AS s ORDER BY s.name",
 );
 
 static CURRENT_OF_NAME: Statement = Statement::new(
@@ -21,7 +23,7 @@ static CURRENT_OF_NAME: Statement = Statement::new(
 
 // What is past purge_at is gone, although its rows may still wait to be removed. Ids sort by time.
 static RESTORABLE: Statement = Statement::new(
-    c"SELECT s.* FROM control_plane.summaries AS s WHERE s.project_id = $1 AND s.purge_at > pg_catalog.clock_timestamp() AND ($2::text[] IS NULL OR EXISTS (SELECT FROM unnest($2) AS p (prefix) WHERE pg_catalog.starts_with(s.name, p.prefix))) AND ($3 IS NULL OR pg_catalog.starts_with(s.name, $3)) AND s.name >= coalesce($4, '') AND ($4 IS NULL OR s.name > $4 OR s.id < $6) AND ($7 IS NULL OR s.name = $7) ORDER BY s.name, s.id DESC LIMIT $5",
+    c"SELECT s.* FROM (SELECT s.id FROM control_plane.secrets AS s WHERE s.project_id = $1 AND s.active AND s.purge_at > pg_catalog.clock_timestamp() AND ($2::text[] IS NULL OR EXISTS (SELECT FROM unnest($2) AS p (prefix) WHERE pg_catalog.starts_with(s.name, p.prefix))) AND ($3 IS NULL OR pg_catalog.starts_with(s.name, $3)) AND s.name >= coalesce($4, '') AND ($4 IS NULL OR s.name > $4 OR s.id < $6) AND ($7 IS NULL OR s.name = $7) ORDER BY s.name, s.id DESC LIMIT $5) AS page CROSS JOIN LATERAL (SELECT s.* FROM control_plane.summaries AS s WHERE s.id = page.id OFFSET 0) AS s ORDER BY s.name, s.id DESC",
 );
 
 /// list_secrets_page: the rows that follow the one named by after_name and after_id, at most `limit`.

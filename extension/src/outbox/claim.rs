@@ -35,7 +35,7 @@ const ROUNDS: usize = 8;
 /// administrator's. A trusted login that has authenticated a subject, or has set another role as
 /// PostgREST does, acts for somebody else, who must not take webhooks away.
 pub(crate) fn require_relay(session: &Session, caller: &Caller) -> Result<()> {
-    if caller.trusted && caller.rights_of == RightsOf::Nobody && caller.role.is_none() {
+    if caller.rights_of == RightsOf::Nobody && caller.is_trusted_itself() {
         return Ok(());
     }
     Rights::of_administrator(session, caller)?;
