@@ -74,7 +74,7 @@ impl Parameter {
             "boolean" => "false",
             "timestamp with time zone" => "2026-01-01",
             "bytea" => "\\x00",
-            "jsonb" | "json" | "text[]" => "{}",
+            "jsonb" | "json" | "text[]" | "uuid[]" => "{}",
             "text" => "x",
             other => panic!("what does a {other} look like?"),
         }
