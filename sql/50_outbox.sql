@@ -1,7 +1,7 @@
 -- The relay's two calls. A claim signs in the database, so that no signing secret leaves it.
 
--- Its statements take what is due in the order of an index, and stop; a bitmap would gather first everything
--- that waits for an endpoint that is dead.
+-- Its statements take what is due in the order of an index, and stop; a bitmap, or a join of all with all,
+-- would gather first everything that waits for an endpoint that is dead.
 CREATE FUNCTION control_plane.claim_deliveries(
     batch integer DEFAULT 16,
     lease interval DEFAULT '1 minute'
@@ -9,6 +9,8 @@ CREATE FUNCTION control_plane.claim_deliveries(
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
     SET enable_bitmapscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
     SET lock_timeout = '1s'
     AS 'MODULE_PATHNAME', 'pgs_claim_deliveries';
 

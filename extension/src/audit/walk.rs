@@ -3,6 +3,7 @@
 
 use crate::audit::chain::Position;
 use crate::audit::verify::{Covered, Finding, LINK_GONE};
+use crate::backend::planner;
 use crate::backend::session::{Param, Row, Session, Statement};
 use crate::error::{Error, Result};
 use uuid::Uuid;
@@ -28,6 +29,7 @@ pub(super) fn walk(
     to: i64,
     covered: &mut Covered,
 ) -> Result<Option<Finding>> {
+    let _planned = planner::row_by_row();
     let mut position = start;
     let mut before = start;
     loop {

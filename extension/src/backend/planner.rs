@@ -3,16 +3,24 @@
 
 use pgrx::pg_sys;
 
-/// While it lives, statements look rows up by index: a plan that was made while a table was small, or was
-/// found empty by a VACUUM, would read all of it when it is large; and plans that look costly for that are
-/// not compiled.
+/// While it lives, the planner is told something else than its settings say.
 #[must_use]
-pub(crate) struct ByIndex([bool; 4]);
+pub(crate) struct Told([bool; 4]);
 
-/// Has statements look rows up by index.
-pub(crate) fn by_index() -> ByIndex {
-    // The variables behind the settings of these names, and not the settings: those would cost each of our
-    // statements more than the lookup does.
+/// Has statements look rows up by index: a plan that was made while a table was small, or was found empty by
+/// a VACUUM, would read all of it when it is large; and plans that look costly for that are not compiled.
+pub(crate) fn by_index() -> Told {
+    tell(|[_, hashjoin, mergejoin, _]| [false, hashjoin, mergejoin, false])
+}
+
+/// Has joins look up row after row, where both sides are large and what is asked for is a page.
+pub(crate) fn row_by_row() -> Told {
+    tell(|[seqscan, _, _, jit]| [seqscan, false, false, jit])
+}
+
+/// Changes the variables behind the settings of these names, and not the settings: those would cost each of
+/// our statements more than the lookup does.
+fn tell(change: impl FnOnce([bool; 4]) -> [bool; 4]) -> Told {
     // SAFETY: plain variables of a process with one thread, which the planner reads and nobody keeps a
     // reference to.
     unsafe {
@@ -22,8 +30,8 @@ pub(crate) fn by_index() -> ByIndex {
             pg_sys::enable_mergejoin,
             pg_sys::jit_enabled,
         ];
-        set([false; 4]);
-        ByIndex(before)
+        set(change(before));
+        Told(before)
     }
 }
 
@@ -39,7 +47,7 @@ unsafe fn set([seqscan, hashjoin, mergejoin, jit]: [bool; 4]) {
     }
 }
 
-impl Drop for ByIndex {
+impl Drop for Told {
     fn drop(&mut self) {
         // SAFETY: where it was made, also when an error is on its way as a panic.
         unsafe { set(self.0) };

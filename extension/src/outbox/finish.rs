@@ -166,7 +166,7 @@ static FORGET: Statement = Statement::new(
 // try. It is touched even if it is due: a claim that saw the first under way may be about to defer it, and
 // sees by this that it must not.
 static RELEASE: Statement = Statement::new(
-    c"UPDATE control_plane.deliveries AS d SET next_attempt_at = $3 WHERE d.id = (SELECT n.id FROM control_plane.deliveries AS n WHERE n.endpoint_id = $1 AND n.chain_id = $2 AND n.status = 'pending' ORDER BY n.event_id LIMIT 1) AND d.attempts = d.attempts_before",
+    c"UPDATE control_plane.deliveries AS d SET next_attempt_at = $3 WHERE d.id = (SELECT n.id FROM control_plane.deliveries AS n WHERE n.endpoint_id = $1 AND n.chain_id BETWEEN $2 AND $2 AND n.status = 'pending' ORDER BY n.chain_id, n.event_id LIMIT 1) AND d.attempts = d.attempts_before",
 );
 
 fn end_try(session: &Session, tried: &Tried, outcome: &Outcome<'_>) -> Result<bool> {
