@@ -57,8 +57,9 @@ CREATE INDEX deliveries_due_idx ON control_plane.deliveries (endpoint_id, next_a
 CREATE INDEX deliveries_order_idx ON control_plane.deliveries (endpoint_id, chain_id, event_id)
     WHERE status OPERATOR(pg_catalog.=) 'pending';
 
--- 'How many are under way?'
-CREATE INDEX deliveries_leased_idx ON control_plane.deliveries (endpoint_id)
+-- 'How many are under way?' With the time, so that the planner knows it from the others before there are
+-- statistics.
+CREATE INDEX deliveries_leased_idx ON control_plane.deliveries (endpoint_id, leased_until)
     WHERE status OPERATOR(pg_catalog.=) 'pending' AND leased_until IS NOT NULL;
 
 -- 'What was this endpoint told?', newest first: ids of events sort by time.
