@@ -189,7 +189,13 @@ async fn every_function_is_for_exactly_those_who_may() -> Proof {
             if !scene.is_right(call, holder, &outcome) {
                 wrong.push(format!("role, {holder:?}: {}: {outcome:?}", call.text));
             }
-            let outcome = scene.outcome(&trusted, &begin, call).await;
+            let outcome = if call.function() == "pre_request" {
+                // From then on it would be a session of PostgREST's.
+                let own = app.cluster.connect(COMPANION_LOGIN, "postgres").await?;
+                scene.outcome(&own, &begin, call).await
+            } else {
+                scene.outcome(&trusted, &begin, call).await
+            };
             let right = match call.function() {
                 // There are no claims, and there is a first authentication.
                 "pre_request" => outcome.is_ok(),
