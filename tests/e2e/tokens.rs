@@ -106,12 +106,12 @@ async fn a_token_that_expired_or_was_revoked_is_none() -> Proof {
     assert_eq!(dead.state, "PT400");
     let short: String = sql
         .one(
-            "SELECT control_plane.create_token('admin@local', expires_at => clock_timestamp() + interval '1 second')",
+            "SELECT control_plane.create_token('admin@local', expires_at => clock_timestamp() + interval '5 seconds')",
             &[],
         )
         .await?;
     app.api_as(&short).get(&path).await?.expect(200)?;
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(5100)).await;
     app.api_as(&short).get(&path).await?.expect(401)?;
     let token: String = sql
         .one("SELECT control_plane.create_token('admin@local')", &[])
