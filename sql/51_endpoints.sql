@@ -103,7 +103,7 @@ CREATE FUNCTION control_plane.redeliver(
     AS 'MODULE_PATHNAME', 'pgs_redeliver';
 
 COMMENT ON FUNCTION control_plane.redeliver(uuid, uuid, timestamptz, timestamptz) IS
-    'Sends one delivery once more, or all that failed for good and were made from since on and before until; with the same webhook-id. Answers how many. Needs manage.';
+    'Sends one delivery once more, or all that are not delivered yet (dead letters, and those that wait for a try) and were made from since on and before until; with the same webhook-id. Answers how many. Needs manage.';
 
 CREATE FUNCTION control_plane.sweep_deliveries() RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -18,7 +18,7 @@ LATERAL control_plane.redeliver(
     CASE WHEN caller.subject IS NOT NULL THEN $3::uuid END, $4::uuid, $5::timestamptz, $6::timestamptz
 ) AS v(redelivered)";
 
-/// One delivery, or all that failed for good in a range of time.
+/// One delivery, or all of a range of time that are not delivered: dead letters, and what waits for a try.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Which {

@@ -24,7 +24,10 @@ pub(crate) fn authenticate_subject<'s>(
     require_trusted(caller)?;
     if !caller.is_trusted_itself() {
         return Err(Error::forbidden(
-            "only the trusted login itself may say who calls, in a session that has had neither another role nor the claims of a client",
+            "only the trusted login itself may say who calls, and no client that it logged in for",
+        )
+        .with_hint(
+            "It does so without SET ROLE, in a session that never had request.jwt.claims and never called control_plane.pre_request().",
         ));
     }
     let subject = arguments.required_text(0, "subject")?;

@@ -42,8 +42,9 @@ pub(crate) fn require_relay(session: &Session, caller: &Caller) -> Result<()> {
     Ok(())
 }
 
+// One lookup for each: with id = ANY the planner may as well read all that is due, and look each up in the list.
 static TAKE: Statement = Statement::new(
-    c"UPDATE control_plane.deliveries AS d SET attempts = d.attempts + 1, leased_until = $2 + $3, generation = (SELECT e.generation FROM control_plane.endpoints AS e WHERE e.id = d.endpoint_id) FROM (SELECT l.id FROM control_plane.deliveries AS l WHERE l.id = ANY ($1) AND l.status = 'pending' AND l.next_attempt_at <= $2 AND (l.leased_until IS NULL OR l.leased_until <= $2) FOR NO KEY UPDATE OF l SKIP LOCKED) AS due WHERE d.id = due.id RETURNING d.id",
+    c"UPDATE control_plane.deliveries AS d SET attempts = d.attempts + 1, leased_until = $2 + $3, generation = (SELECT e.generation FROM control_plane.endpoints AS e WHERE e.id = d.endpoint_id) FROM unnest($1) AS chosen (id) CROSS JOIN LATERAL (SELECT l.id FROM control_plane.deliveries AS l WHERE l.id = chosen.id AND l.status = 'pending' AND l.next_attempt_at <= $2 AND (l.leased_until IS NULL OR l.leased_until <= $2) FOR NO KEY UPDATE OF l SKIP LOCKED) AS due WHERE d.id = due.id RETURNING d.id",
 );
 
 static MESSAGES: Statement = Statement::new(

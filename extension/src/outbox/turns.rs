@@ -68,9 +68,9 @@ LIMIT $2
 FOR NO KEY UPDATE OF e SKIP LOCKED",
 );
 
-// What has something of its secret before it says until when it waits: until that is tried again, or for
-// a moment if that is under way. BETWEEN leaves one index to find the first in order: with = the planner
-// takes that of all that the endpoint was ever told for as good.
+// What has something of its secret before it says until when it waits: until that is tried again, and for
+// a moment at least. BETWEEN leaves one index to find the first in order: with = the planner may
+// take that of all that the endpoint was ever told for as good.
 static EXAMINE: Statement = Statement::new(
     c"SELECT e.id, under_way.count, d.id, head.id IS NOT NULL, greatest(head.next_attempt_at, $2 + $4), d.next_attempt_at FROM unnest($1) AS e (id) CROSS JOIN LATERAL (SELECT count(*) FROM control_plane.deliveries AS l WHERE l.endpoint_id = e.id AND l.status = 'pending' AND l.leased_until IS NOT NULL AND l.leased_until > $2) AS under_way CROSS JOIN LATERAL (SELECT d.id, d.chain_id, d.event_id, d.next_attempt_at FROM control_plane.deliveries AS d WHERE d.endpoint_id = e.id AND d.status = 'pending' AND d.next_attempt_at <= $2 AND (d.leased_until IS NULL OR d.leased_until <= $2) ORDER BY d.next_attempt_at LIMIT $3) AS d LEFT JOIN LATERAL (SELECT b.id, b.next_attempt_at FROM control_plane.deliveries AS b WHERE b.endpoint_id = e.id AND b.chain_id BETWEEN d.chain_id AND d.chain_id AND b.status = 'pending' AND b.event_id < d.event_id ORDER BY b.chain_id, b.event_id LIMIT 1) AS head ON true ORDER BY d.next_attempt_at, d.event_id",
 );
